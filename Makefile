@@ -13,11 +13,12 @@
 #   make test-parallel  Run each Python test on four threads at once.
 #   make counts         Count the instructions of the core per workload, and compare them with the recorded numbers.
 #                       `make accept-counts` records the new numbers.
+#   make test-arm       Run the tests of the core on ARM's NEON instructions, emulated by qemu on other processors.
 #   make memcheck       Run the tests of the core under valgrind and AddressSanitizer.
 #   make fuzz           Run the core on arbitrary bytes; `make fuzz-keep` keeps the inputs that reached new code.
 #   make mutants        Change the code in one place at a time, and list the changes that no test detects.
-#   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-docs,
-#                       bench-kernels, bench-desk and bench-large are described at their definitions.
+#   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-grid,
+#                       bench-docs, bench-goals, bench-kernels, bench-desk and bench-large are described at their definitions.
 #   make demo           Run the users' notebook and the command on the table that ships with the package.
 #   make clean          Remove the environments and everything that was built.
 #
@@ -38,6 +39,8 @@ PIP := $(BIN)/python $(PIP_INSTALL)
 DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
+# All processors run tests, each its own files. More than four processes would need much memory.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 SOURCES := pyproject.toml README.md LICENSE $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
@@ -49,13 +52,13 @@ export ISOXIDE_TEST_SEED
 export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
-.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels clippy \
+.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-grid bench-docs bench-goals bench-kernels clippy \
 	lint format clean
 
 # Runs the users' notebook on the table of the package, then the command; both print the paths of their results.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
-	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold 0.63 --zscores 'z_*' \
 		--out demo-output/report
 
 # `make dev` and `make test` have separate environments, so that an editable installation never hides what a wheel lacks.
@@ -63,7 +66,7 @@ dev: $(DEV)/.core
 
 test-quick: $(DEV)/.core
 	cargo test --quiet --lib
-	$(DEV)/bin/python -m pytest --quiet -m "not slow and not spark and not dask and not browser"
+	$(DEV)/bin/python $(PYTEST) --quiet -m "not slow and not spark and not dask and not browser"
 
 test: test-rust test-python
 
@@ -74,11 +77,11 @@ test-rust:
 # Runs all Python tests on the kernel that the package chooses. Then it runs the comparisons with scikit-learn, scipy and golden
 # vectors on each other kernel of this processor, whose names it gets from the package.
 test-python: $(VENV)/.test browser java
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 	@set -e; kernels=$$($(BIN)/python -c "from isoxide import _core; print(*{*_core.kernels()} - {_core.kernel()})"); \
 	for kernel in $$kernels; do \
 		echo "comparisons on the kernel $$kernel"; \
-		ISOXIDE_KERNEL=$$kernel $(BIN)/python -m pytest -m parity; \
+		ISOXIDE_KERNEL=$$kernel $(BIN)/python $(PYTEST) -m parity; \
 	done
 
 # Searches for failures that do not occur with the seed of `make test`. A number in ISOXIDE_TEST_SEED repeats a search. Tests of
@@ -88,7 +91,7 @@ test-search:
 
 search: $(VENV)/.test
 	cargo test --quiet
-	$(BIN)/python -m pytest -m "search and not not_parallel"
+	$(BIN)/python $(PYTEST) -m "search and not not_parallel"
 
 # Runs each Python test on four threads at once, which share arrays, forests and the core's pool. Tests that start processes or read
 # source files are left out. Tests that are not thread-safe run on one thread: the pytest plugin recognises most of them by the
@@ -96,11 +99,20 @@ search: $(VENV)/.test
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 -m "not not_parallel"
 
+# Builds the core for ARM and runs its tests on NEON instructions, which qemu emulates on other processors. It takes some ten minutes.
+# Two tests start their own program again, which qemu cannot do.
+ARM := aarch64-unknown-linux-gnu
+test-arm: arm-tools
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu' \
+	RUSTFLAGS='-D warnings' cargo test --quiet --target $(ARM) --lib --test integration -- \
+		--skip inputs_pass_on_every_other_kernel --skip the_environment_selects_the_kernel_or_is_refused
+
 # Runs the Python tests on the oldest supported versions of scikit-learn, pandas, polars and pyarrow; needs Python 3.11 to 3.13. Tests
 # with the marker `current_versions` are left out, and the marker says why: scikit-learn, pandas or polars have changed since, the test
 # needs a current version of Spark or Dask, or the version makes no difference to it.
 test-oldest: $(OLDEST)/.test
-	$(OLDEST)/bin/python -m pytest -m "not current_versions"
+	$(OLDEST)/bin/python $(PYTEST) -m "not current_versions"
 
 # Mutation tests of ranks, sketches and `isoxide.ueba`: changes the code in one place at a time (a mutant), and lists the mutants that no
 # test detects. A surviving mutant is not a failure, but somebody should look at it. Python and Rust each get half of the time, in which
@@ -211,6 +223,14 @@ valgrind:
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y valgrind; } \
 		|| { echo 'This target needs valgrind, which was not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install valgrind' >&2; exit 1; }
 
+# Installs Rust's standard library for ARM, and a linker and qemu from Debian's or Ubuntu's packages, if this runs as root.
+ARM_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+arm-tools:
+	@rustup target list --installed | grep -q '^$(ARM)$$' || rustup target add $(ARM)
+	@{ command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y $(ARM_PACKAGES); } \
+		|| { echo 'This target needs a linker for ARM and qemu, which were not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install $(ARM_PACKAGES)' >&2; exit 1; }
+
 # Times each step of scoring on each kernel of this processor, and also ranking and growing, without Python. It takes about two minutes
 # with compiling; `cargo bench --bench kernels -- evaluate` times one step.
 bench-kernels:
@@ -226,18 +246,31 @@ bench-desk: $(VENV)/.demo
 bench-large: $(VENV)/.demo
 	PYTHONPATH=tests $(BIN)/python -m bench.large --folder demo-output/large $(ARGS)
 
-# Compares isoxide with rival libraries on this machine. `make bench` takes half an hour on two cores, keeps a record in
-# tests/bench/records, and writes docs/benchmarks.md and the README's table. `make bench-quick` takes three minutes and only prints.
-# `ARGS='--rows 7 --rounds 3'` selects rows of the table and the number of rounds.
+# Compares isoxide with rival libraries on this machine. `make bench` takes three quarters of an hour on two cores, keeps the record of
+# this kind of machine (processor and kernel) in tests/bench/records, and writes docs/benchmarks.md and the README's table from the
+# records of all kinds. `ISOXIDE_KERNEL=avx2 make bench` on a processor with AVX-512 is a kind of its own, in which NumPy does without
+# AVX-512 too. `make bench-quick` takes about a minute and only prints. `ARGS='--rows 7 --rounds 3'` selects rows of the table and the
+# number of rounds.
 bench: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run $(ARGS)
 
 bench-quick: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run --quick $(ARGS)
 
-# Writes the documents again from the latest record, without timing anything.
+# Searches for half an hour, or for GRID_SECONDS, for tables and forests with which another library is faster than isoxide, prints
+# them, and keeps all results in tests/bench/records. A run that was stopped goes on where it was, and another run adds configurations;
+# after a change to the package, the search begins anew. `make bench-docs` lists the findings in docs/benchmarks.md.
+# `ARGS='--kinds fit'` searches among fits only.
+bench-grid: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench grid --seconds $${GRID_SECONDS:-1800} $(ARGS)
+
+# Writes the documents again from the records, without timing anything.
 bench-docs: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
+
+# Prints the records beside the goals of development, and marks the goals that are missed.
+bench-goals: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench goals
 
 # Checks the crate with and without the Python binding, because clippy sees only the code of the enabled features.
 clippy:

@@ -1,4 +1,4 @@
-"""Run a notebook, by default `ueba_anomalies.ipynb`, and list the files it wrote; `make demo` calls this."""
+"""Run a notebook, by default `ueba_anomalies.ipynb`, and list the files that it wrote; `make demo` runs this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 NOTEBOOK = FOLDER / "ueba_anomalies.ipynb"
-KINDS = {".ipynb": "notebook", ".csv": "anomalies", ".md": "report", ".html": "report", ".png": "calibration chart"}
+LABELS = {
+    ".ipynb": "notebook",
+    ".csv": "anomalies",
+    ".md": "report",
+    ".html": "report",
+    ".png": "calibration chart",
+}
 
 
 class RunError(Exception):
@@ -42,7 +48,7 @@ def execute(
     Returns
     -------
     list of Path
-        The executed notebook and the files in `out` that the run wrote, in the order of `KINDS`.
+        The executed notebook and the files in `out` that the run wrote, in the order of `LABELS`.
 
     Raises
     ------
@@ -65,7 +71,7 @@ def execute(
     started = time.time()
     client = NotebookClient(
         notebook,
-        record_timing=False,  # running it again changes only what the results change
+        record_timing=False,  # the saved notebook changes only if results change
         resources={"metadata": {"path": str(FOLDER)}},
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: the kernel is local and warns of open sockets
     )
@@ -84,8 +90,8 @@ def execute(
     os.replace(temporary, save)
     # One second of tolerance for file systems with coarse times.
     results = out.iterdir() if out.is_dir() else ()
-    written = {path for path in results if path.suffix in KINDS and path.stat().st_mtime >= started - 1}
-    return sorted(written | {save}, key=lambda path: list(KINDS).index(path.suffix) if path.suffix in KINDS else 0)
+    written = {path for path in results if path.suffix in LABELS and path.stat().st_mtime >= started - 1}
+    return sorted(written | {save}, key=lambda path: list(LABELS).index(path.suffix) if path.suffix in LABELS else 0)
 
 
 def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
@@ -141,7 +147,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path in files:
-        print(f"{KINDS.get(path.suffix, 'notebook'):<18} {os.path.relpath(path)}")
+        print(f"{LABELS.get(path.suffix, 'notebook'):<18} {os.path.relpath(path)}")
     print(f"{time.perf_counter() - started:.1f} s")
     return 0
 

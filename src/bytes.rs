@@ -28,9 +28,9 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Memory`] when the memory cannot be allocated.
-    pub fn with_capacity(magic: [u8; WORD_BYTES], n_bytes: usize) -> Result<Self> {
+    pub fn with_capacity(signature: [u8; WORD_BYTES], n_bytes: usize) -> Result<Self> {
         let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD_BYTES + CHECKSUM_BYTES))?;
-        bytes.extend_from_slice(&magic);
+        bytes.extend_from_slice(&signature);
         Ok(Self { bytes })
     }
 
@@ -66,16 +66,16 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Error::File`] when they begin with another signature, or are damaged.
-    pub fn new(label: &'static str, magic: [u8; WORD_BYTES], bytes: &'a [u8]) -> Result<Self> {
+    pub fn new(label: &'static str, signature: [u8; WORD_BYTES], bytes: &'a [u8]) -> Result<Self> {
         let reader = Self { label, rest: bytes };
-        let Some(rest) = bytes.strip_prefix(&magic) else {
+        let Some(rest) = bytes.strip_prefix(&signature) else {
             return Err(reader.invalid("the bytes begin with another signature"));
         };
         let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(reader.invalid("the bytes are truncated"));
         };
         let mut hasher = Sha256::new();
-        hasher.update(magic);
+        hasher.update(signature);
         hasher.update(rest);
         if hasher.finalize().as_slice() != checksum {
             return Err(reader.invalid("the bytes are damaged or truncated: the checksum does not match"));
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(self.invalid("there are bytes behind the end"))
+            Err(self.invalid("there are bytes after the end"))
         }
     }
 
@@ -139,8 +139,8 @@ mod tests {
         writer.put(7);
         writer.put_all([1, u64::MAX].into_iter());
         let bytes = writer.finish();
-        let read = |bytes: &[u8], magic: &[u8; 8]| {
-            let mut reader = Reader::new("numbers", *magic, bytes)?;
+        let read = |bytes: &[u8], signature: &[u8; 8]| {
+            let mut reader = Reader::new("numbers", *signature, bytes)?;
             let numbers = (reader.take()?, reader.take_all()?);
             reader.end()?;
             Ok::<_, Error>(numbers)
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_claim_to_be_long_are_refused() {
+    fn lists_longer_than_their_bytes_are_refused() {
         for n in [2, 1 << 40, u64::MAX, u64::MAX / 8 + 1] {
             let mut writer = Writer::with_capacity(*b"numbers1", 0).unwrap();
             writer.put(n);

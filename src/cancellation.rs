@@ -1,13 +1,13 @@
 //! Cancellation of a long call by its caller.
 //!
-//! The call asks its caller every [`POLL_INTERVAL`], on the caller's own thread, because that is where Python handles signals. The
-//! other threads of the call read the last answer.
+//! The call polls its caller every [`POLL_INTERVAL`], on the caller's own thread, because that is where Python handles signals. The
+//! other threads of the call read the last result.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-/// Time between two questions to the caller. A question takes some microseconds, or until another thread releases the interpreter.
+/// Time between two polls. A poll takes some microseconds, or until another thread releases the interpreter.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Tells the threads of one call whether the caller has cancelled it.
@@ -16,7 +16,7 @@ pub struct CancellationToken<'a> {
     is_cancelled: &'a (dyn Fn() -> bool + Sync),
     cancelled: AtomicBool,
     started: Instant,
-    /// Time of the next question, in milliseconds since the start.
+    /// Time of the next poll, in milliseconds since the start.
     next: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl<'a> CancellationToken<'a> {
         }
     }
 
-    /// Returns whether the call has been cancelled. On the caller's thread it asks the caller first, if the interval is over.
+    /// Returns whether the call has been cancelled. On the caller's thread it polls the caller first, if the interval is over.
     pub(crate) fn is_cancelled(&self) -> bool {
         // These atomics publish no other memory, so relaxed ordering is enough.
         if self.cancelled.load(Ordering::Relaxed) {
@@ -56,20 +56,20 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     #[test]
-    fn only_the_caller_is_asked_and_not_all_the_time() {
-        let asked = AtomicUsize::new(0);
-        let ask = || asked.fetch_add(1, Ordering::Relaxed) == 1;
-        let token = CancellationToken::new(&ask);
+    fn only_the_calling_thread_polls_and_once_per_interval() {
+        let n_polls = AtomicUsize::new(0);
+        let poll = || n_polls.fetch_add(1, Ordering::Relaxed) == 1;
+        let token = CancellationToken::new(&poll);
         assert!(!token.is_cancelled());
         thread::sleep(POLL_INTERVAL * 2);
         thread::scope(|scope| scope.spawn(|| assert!(!token.is_cancelled())).join().unwrap());
-        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert_eq!(n_polls.load(Ordering::Relaxed), 0);
         assert!(!token.is_cancelled());
         assert!(!token.is_cancelled());
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(n_polls.load(Ordering::Relaxed), 1);
         thread::sleep(POLL_INTERVAL * 2);
         assert!(token.is_cancelled());
         thread::scope(|scope| scope.spawn(|| assert!(token.is_cancelled())).join().unwrap());
-        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert_eq!(n_polls.load(Ordering::Relaxed), 2);
     }
 }

@@ -24,7 +24,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn known_decimals() {
+    fn decimals_are_rounded_to_the_nearest_double() {
         for (unscaled, scale, expected) in [
             (0, 0, 0.0),
             (15, 1, 1.5),
@@ -50,7 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_way_is_the_long_one(unscaled in -(1_i128 << 54)..1 << 54, scale in -3_i32..40) {
+        fn dividing_gives_the_same_bits_as_parsing(unscaled in -(1_i128 << 54)..1 << 54, scale in -3_i32..40) {
             let parsed: f64 = format!("{unscaled}e{}", -scale).parse().unwrap();
             prop_assert_eq!(to_f64(unscaled, scale).to_bits(), parsed.to_bits());
         }

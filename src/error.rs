@@ -53,6 +53,15 @@ pub enum Error {
         /// Bytes that were requested.
         bytes: usize,
     },
+    /// There is no memory for the Shapley values of a table.
+    ShapleyMemory {
+        /// Bytes that were requested.
+        bytes: usize,
+        /// Number of rows to explain.
+        n_rows: usize,
+        /// Number of columns of the table.
+        n_columns: usize,
+    },
     /// The environment variable `ISOXIDE_KERNEL` names a kernel that cannot be used.
     Kernel {
         /// Value of the variable.
@@ -101,6 +110,16 @@ impl fmt::Display for Error {
             Self::Memory { bytes } => write!(
                 f,
                 "could not allocate {} MiB of memory; pass fewer rows at a time, or free some memory",
+                bytes.div_ceil(1 << 20)
+            ),
+            Self::ShapleyMemory {
+                bytes,
+                n_rows,
+                n_columns,
+            } => write!(
+                f,
+                "could not allocate {} MiB of memory for the Shapley values of {n_rows} rows and {n_columns} columns; \
+                 pass top= to explain() to keep only the largest values of each row, or pass fewer rows at a time",
                 bytes.div_ceil(1 << 20)
             ),
             Self::Kernel {

@@ -1,9 +1,9 @@
 //! The core of isoxide: scikit-learn's seeded isolation forest and SciPy's percentile ranks, with bit-identical results.
 //!
 //! ```text
-//! level 0   error  bytes  decimal  matrix  memory  threads  cancellation
+//! level 0   error  bytes  decimal  matrix  memory  prepared  threads  cancellation
 //! level 1   random  forest  simd  sketch   use level 0 only
-//! level 2   grow  score  rank              use levels 0 and 1, never each other
+//! level 2   grow  score  explain  rank     use levels 0 and 1, never each other
 //! level 3   python                         the binding; no other module uses it
 //! ```
 //!
@@ -28,10 +28,12 @@ pub mod bytes;
 pub mod cancellation;
 pub mod decimal;
 pub mod error;
+pub mod explain;
 pub mod forest;
 pub mod grow;
 pub mod matrix;
 pub mod memory;
+mod prepared;
 pub mod random;
 pub mod rank;
 pub mod score;

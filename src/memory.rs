@@ -2,8 +2,8 @@
 //!
 //! Rust aborts the process when an allocation fails. Therefore a call that is about to take much memory first allocates as much in
 //! one piece and frees it at once: if that allocation fails, the call returns an error and nothing has happened. Another thread may
-//! take the memory between the check and the use. Small allocations are not checked one by one; 8 MiB (`HEADROOM_BYTES`) are checked for
-//! all of them.
+//! take the memory between the check and the use. Small allocations are not checked one by one; 8 MiB (`HEADROOM_BYTES`) are
+//! checked for all of them.
 //!
 //! ```text
 //! check_available   before a call takes memory whose size is known
@@ -74,7 +74,7 @@ impl Account {
         }
     }
 
-    /// Counts bytes that are about to be taken, or have just been taken, and checks memory once enough have come together.
+    /// Counts bytes that are about to be taken, or have just been taken. Checks memory each time that enough have been counted.
     ///
     /// # Errors
     /// [`Error::Memory`] when it is not available.

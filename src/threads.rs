@@ -1,7 +1,7 @@
 //! Divides the work of a call among the calling thread and a shared pool of threads. The division never changes a result.
 //!
-//! The calling thread always works too, and it hires threads of the pool only while they are idle. So no job waits in a queue for
-//! the work of another call to end. At its end a call waits only for the items that its own helpers have begun.
+//! The calling thread always works too, and it hires threads of the pool as helpers only while they are idle. So no job waits in a
+//! queue for the work of another call to end. At its end a call waits only for the items that its own helpers have begun.
 //!
 //! A pool does not survive `fork`: its threads exist only in the parent, so a job given to the pool in the child would never run.
 //! The pool is therefore stored with the id of the process that made it. A child process that reads another id than its own leaks
@@ -87,9 +87,9 @@ struct Pool {
 impl Pool {
     /// Takes one of the idle threads, if there is one.
     fn hire(&self) -> bool {
-        let one_less = |idle: usize| idle.checked_sub(1);
+        let decrement = |idle: usize| idle.checked_sub(1);
         self.idle
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement)
             .is_ok()
     }
 }
@@ -137,47 +137,52 @@ fn shared_pool() -> Option<Arc<Pool>> {
     Some(pool)
 }
 
-/// A hired thread; dropping this value makes it idle again.
-struct Hired<'a> {
+/// A thread of the pool that works for a call; dropping this value makes the thread idle again.
+struct Helper<'a> {
     pool: &'a Pool,
-    helpers: &'a AtomicUsize,
+    /// Number of helpers of the call.
+    n_helpers: &'a AtomicUsize,
     caller: &'a Thread,
 }
 
-impl Drop for Hired<'_> {
+impl Drop for Helper<'_> {
     fn drop(&mut self) {
         self.pool.idle.fetch_add(1, Ordering::Relaxed);
-        if self.helpers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.n_helpers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.caller.unpark();
         }
     }
 }
 
-/// Runs `job` on the calling thread and on hired threads of the pool, and returns when all of them are done.
+/// Runs `job` on the calling thread and on helpers, and returns when all of them are done.
 ///
 /// The argument of `job` is a function that hires idle threads of the pool, up to the allowed number. The calling thread should
-/// call it between any two items, since threads may become idle at any time. On a hired thread the function does nothing.
+/// call it between any two items, since threads may become idle at any time. On a helper the function does nothing.
 fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
     let pool = if workers.n() > 1 { shared_pool() } else { None };
     let Some(pool) = pool else {
         return job(&|| ());
     };
     let (pool, job) = (&*pool, &job);
-    let helpers = &AtomicUsize::new(0);
+    let n_helpers = &AtomicUsize::new(0);
     let caller = &thread::current();
     pool.threads.in_place_scope(|scope| {
         job(&|| {
-            while helpers.load(Ordering::Relaxed) + 1 < workers.n() && pool.hire() {
-                helpers.fetch_add(1, Ordering::Relaxed);
-                let hired = Hired { pool, helpers, caller };
+            while n_helpers.load(Ordering::Relaxed) + 1 < workers.n() && pool.hire() {
+                n_helpers.fetch_add(1, Ordering::Relaxed);
+                let helper = Helper {
+                    pool,
+                    n_helpers,
+                    caller,
+                };
                 scope.spawn(move |_| {
-                    let _hired = hired;
+                    let _helper = helper;
                     job(&|| ());
                 });
             }
         });
         // The caller keeps polling while it waits, so that helpers with much work left notice a cancellation.
-        while workers.token.is_some() && helpers.load(Ordering::Acquire) > 0 {
+        while workers.token.is_some() && n_helpers.load(Ordering::Acquire) > 0 {
             let _ = workers.check_cancelled();
             thread::park_timeout(POLL_INTERVAL);
         }
@@ -304,12 +309,12 @@ mod tests {
             let outcome = map(1_000_000, workers.into(), |i| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 if i == 20 {
-                    Err(Error::Sparse("it".into()))
+                    Err(Error::Sparse("item 20".into()))
                 } else {
                     Ok(i)
                 }
             });
-            assert_eq!(outcome, Err(Error::Sparse("it".into())));
+            assert_eq!(outcome, Err(Error::Sparse("item 20".into())));
             assert!(calls.into_inner() < 1_000_000);
         }
     }

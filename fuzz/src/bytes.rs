@@ -69,7 +69,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Returns one of the choices; beyond the last byte, the first one.
-    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub fn choose<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
@@ -104,7 +104,7 @@ impl<'a> Bytes<'a> {
     /// numbers.
     pub fn numbers(&mut self, n: usize) -> Vec<f64> {
         // Number of distinct offsets that are added to a number of the palette.
-        let n_offsets = self.of(&[1, 1, 16, 4096]);
+        let n_offsets = self.choose(&[1, 1, 16, 4096]);
         let palette: Vec<f64> = (0..=self.below(48)).map(|_| self.number()).collect();
         let n_direct = n.min(self.below(64));
         let mut numbers: Vec<f64> = (0..n_direct).map(|_| self.number()).collect();

@@ -30,9 +30,9 @@ struct Arrays {
 impl Arrays {
     /// Makes the arrays of a valid matrix.
     fn valid(bytes: &mut Bytes<'_>) -> Self {
-        let n_columns = bytes.of(&[1, 2, 3, 8, 64, 300, 1_500]);
+        let n_columns = bytes.choose(&[1, 2, 3, 8, 64, 300, 1_500]);
         let n = n_rows(bytes, MAX_CELLS / n_columns);
-        let max_cells_of_row = bytes.of(&[1, 3, 3, 12]);
+        let max_cells_of_row = bytes.choose(&[1, 3, 3, 12]);
         let mut starts = vec![0];
         let mut columns = Vec::new();
         // The row number is added so that rows differ even if their bytes are equal.
@@ -153,12 +153,12 @@ fn check(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
 /// other form.
 fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &mut Bytes<'_>) {
     let (n, d) = dense.dim();
-    let mut amount = |high: usize| match bytes.below(8) {
+    let mut number = |high: usize| match bytes.below(8) {
         0..3 => high,
         3 => bytes.integer() as usize,
         _ => 1 + bytes.below(high.clamp(1, 256)),
     };
-    let (max_samples, max_features) = (amount(n), amount(d));
+    let (max_samples, max_features) = (number(n), number(d));
     let params = Params {
         max_samples,
         max_features,
@@ -198,8 +198,8 @@ fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &
         grow(x, noise, &seeds, params, weights.as_ref(), None, 2).as_ref(),
         Ok(&forest)
     );
-    let more = grow(x, noise, &seeds, params, weights.as_ref(), Some(&forest), 1).unwrap();
-    assert_eq!(more.n_trees(), 2 * forest.n_trees());
+    let extended = grow(x, noise, &seeds, params, weights.as_ref(), Some(&forest), 1).unwrap();
+    assert_eq!(extended.n_trees(), 2 * forest.n_trees());
     let largest = forest.largest_node();
     let scorer = Scorer::new(forest, path_length::table(largest)).unwrap();
     sums::check(&scorer, rows, |row, column| dense[[row, column]]);

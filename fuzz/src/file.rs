@@ -19,7 +19,7 @@ use super::sums;
 /// Maximum number of columns of a forest that is scored.
 const MAX_COLUMNS: usize = 600;
 
-/// Returns valid files with all optional contents, which inputs change in places.
+/// Returns valid files, which together have all optional contents. Inputs change parts of them.
 fn valid_files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| (0..8).map(valid_file).collect())
@@ -68,7 +68,7 @@ fn valid_file(variant: u32) -> Vec<u8> {
     .unwrap()
 }
 
-/// Makes the checksum of a file right, if the file has one.
+/// Corrects the checksum of a file, if the file has one.
 fn correct_checksum(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -116,7 +116,7 @@ pub fn run(data: &[u8]) {
         file
     } else {
         let files = valid_files();
-        let mut file = files[bytes.of(&[0, 1, 2, 3, 4, 5, 6, 7_usize])].clone();
+        let mut file = files[bytes.choose(&[0, 1, 2, 3, 4, 5, 6, 7_usize])].clone();
         for _ in 0..bytes.below(12) {
             edit(&mut file, &mut bytes);
         }
@@ -130,19 +130,25 @@ pub fn run(data: &[u8]) {
     };
     for complete in [true, false] {
         let rewritten = write(&forest, &c, &forest_metadata, complete).unwrap();
-        let (same, same_c, same_metadata) = read(&rewritten).unwrap();
-        assert_eq!(same.nodes(), forest.nodes());
-        assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_metadata.header, forest_metadata.header);
+        let (read_forest, read_c, read_metadata) = read(&rewritten).unwrap();
+        assert_eq!(read_forest.nodes(), forest.nodes());
+        assert_eq!(
+            (read_forest.starts(), read_forest.features()),
+            (forest.starts(), forest.features())
+        );
+        assert_eq!(read_metadata.header, forest_metadata.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
-        assert_eq!(bits(&same_c), bits(&c));
-        assert_eq!(write(&same, &same_c, &same_metadata, complete).unwrap(), rewritten);
+        assert_eq!(bits(&read_c), bits(&c));
+        assert_eq!(
+            write(&read_forest, &read_c, &read_metadata, complete).unwrap(),
+            rewritten
+        );
     }
     let d = forest.n_features();
     if d > MAX_COLUMNS {
         return;
     }
-    let n = bytes.of(&[1, 9, 300]);
+    let n = bytes.choose(&[1, 9, 300]);
     let cells = bytes.numbers(n * d);
     let x = Array2::from_shape_fn((n, d), |(row, column)| cells[row * d + column] as f32);
     let scorer = Scorer::new(forest, c).unwrap();

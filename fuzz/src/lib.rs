@@ -11,6 +11,7 @@
 
 mod bytes;
 pub mod csr;
+mod explain;
 pub mod file;
 pub mod mergeable;
 pub mod rank;

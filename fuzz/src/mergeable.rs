@@ -1,5 +1,5 @@
-//! Fuzz target for mergeable aggregates: any bytes are rejected, or make a valid sketch or valid counts; and the aggregates of
-//! partitions equal those of the whole table.
+//! Fuzz target for mergeable aggregates: any bytes are refused, or make a valid sketch or valid counts. The merged aggregates of
+//! partitions equal the aggregate of the whole table.
 
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::mergeable::RankCounts;
@@ -14,19 +14,19 @@ use super::table::Table;
 /// Maximum number of passes after which any two neighbours are known: each finds 16 of 64 bits.
 const MAX_PASSES: usize = 4;
 
-/// Merges all parts into one, two at a time in any order.
-fn merged<T>(mut parts: Vec<T>, bytes: &mut Bytes<'_>, merge: impl Fn(&mut T, &T)) -> T {
-    while parts.len() > 1 {
-        let mut one = parts.swap_remove(bytes.below(parts.len()));
-        let other = parts.swap_remove(bytes.below(parts.len()));
-        merge(&mut one, &other);
-        parts.push(one);
+/// Merges all aggregates into one, two at a time in any order.
+fn merged<T>(mut aggregates: Vec<T>, bytes: &mut Bytes<'_>, merge: impl Fn(&mut T, &T)) -> T {
+    while aggregates.len() > 1 {
+        let mut first = aggregates.swap_remove(bytes.below(aggregates.len()));
+        let second = aggregates.swap_remove(bytes.below(aggregates.len()));
+        merge(&mut first, &second);
+        aggregates.push(first);
     }
-    parts.remove(0)
+    aggregates.remove(0)
 }
 
-/// Corrects the checksum.
-fn seal(file: &mut [u8]) {
+/// Corrects the checksum of stored bytes.
+fn correct_checksum(file: &mut [u8]) {
     if let Some((rest, checksum)) = file.split_last_chunk_mut::<32>() {
         *checksum = Sha256::digest(&*rest).into();
     }
@@ -38,9 +38,9 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     if n == 0 {
         return;
     }
-    let at = |position: usize| 8 + 8 * position;
-    let (position, other) = (at(bytes.below(65_536) % n), at(bytes.below(256) % n));
-    let get = |file: &[u8], at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    let start = |index: usize| 8 + 8 * index;
+    let (position, other) = (start(bytes.below(65_536) % n), start(bytes.below(256) % n));
+    let get = |file: &[u8], start: usize| u64::from_le_bytes(file[start..start + 8].try_into().unwrap());
     let number = get(file, position);
     let number = match bytes.below(8) {
         0 => bytes.u64(),
@@ -48,7 +48,7 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
         2 => number.wrapping_add(1 + bytes.below(3) as u64),
         3 => number.wrapping_sub(1 + bytes.below(3) as u64),
         4 => get(file, other),
-        5 => bytes.of(&[1 << 53, (1 << 53) + 1, 1 << 63, u64::MAX, 1 << 32, (1 << 32) - 2]),
+        5 => bytes.choose(&[1 << 53, (1 << 53) + 1, 1 << 63, u64::MAX, 1 << 32, (1 << 32) - 2]),
         6 => {
             file.splice(position..position, bytes.u64().to_le_bytes());
             return;
@@ -61,7 +61,7 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     file[position..position + 8].copy_from_slice(&number.to_le_bytes());
 }
 
-/// Checks what holds for any sketch, whatever values it claims to have seen.
+/// Checks invariants of every valid sketch, even of one that no values can produce.
 fn check_any_sketch(file: &[u8], values: &[f64]) {
     let Ok(mut sketch) = Sketch::from_bytes(file) else {
         return;
@@ -90,8 +90,8 @@ fn check_any_sketch(file: &[u8], values: &[f64]) {
     drop(sketch.to_bytes().unwrap());
 }
 
-/// Checks what holds for any counts, whatever values they claim to have counted.
-fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
+/// Checks invariants of all valid counts, even of counts that no reference can have.
+fn check_any_counts(file: &[u8], partition: &Matrix<'_>, definition: Definition) {
     let Ok(mut counts) = RankCounts::from_bytes(file) else {
         return;
     };
@@ -107,7 +107,7 @@ fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
     if counts.merge(&before).is_ok() {
         assert_eq!(counts.n(), 2 * n);
     }
-    let _ = counts.add(part, 1);
+    let _ = counts.add(partition, 1);
     assert!(RankCounts::from_bytes(&counts.to_bytes().unwrap()).is_ok());
     assert!(counts.ranks(definition).unwrap().percentiles.iter().all(in_range));
 }
@@ -119,23 +119,23 @@ fn check_sketch(bytes: &mut Bytes<'_>) -> Vec<u8> {
         2 => (bytes.number(), f64::INFINITY),
         _ => (bytes.number(), bytes.number()),
     };
-    let capacity = 2 + bytes.of(&[0, 1, 4, 40, 600]);
+    let capacity = 2 + bytes.choose(&[0, 1, 4, 40, 600]);
     let lowest = bytes.one_in(2).then(|| 1 + bytes.below(48) as u64);
-    let is_one = !low.is_nan() && !high.is_nan() && low <= high;
+    let is_scope = !low.is_nan() && !high.is_nan() && low <= high;
     let Ok(empty) = Sketch::new(low, high, lowest, capacity) else {
-        assert!(!is_one);
+        assert!(!is_scope);
         return Vec::new();
     };
-    assert!(is_one);
-    let n = bytes.of(&[4, 40, 700]);
+    assert!(is_scope);
+    let n = bytes.choose(&[4, 40, 700]);
     let n = bytes.below(n);
     let values = bytes.numbers(n);
-    let mut parts = vec![empty.clone(); 1 + bytes.below(5)];
+    let mut partitions = vec![empty.clone(); 1 + bytes.below(5)];
     for value in &values {
-        let part = bytes.below(parts.len());
-        parts[part].add([*value]);
+        let partition = bytes.below(partitions.len());
+        partitions[partition].add([*value]);
     }
-    let mut sketch = merged(parts, bytes, |a, b| a.merge(b).unwrap());
+    let mut sketch = merged(partitions, bytes, |a, b| a.merge(b).unwrap());
     let mut whole = empty;
     whole.add(values.iter().rev().copied());
     let file = sketch.to_bytes().unwrap();
@@ -153,35 +153,38 @@ fn check_sketch(bytes: &mut Bytes<'_>) -> Vec<u8> {
     }
     let ends = (start < end).then(|| (sorted[start], sorted[end - 1]));
     assert_eq!(sketch.extremes(), ends);
-    let of_interest = |k: usize| start <= k && k < end;
+    let is_kept = |k: usize| start <= k && k < end;
     for k in [start, end.saturating_sub(1), bytes.below(700), bytes.below(n)] {
         let next = (k + 1).min(n.saturating_sub(1));
-        let expected = (of_interest(k) && of_interest(next)).then(|| (sorted[k], sorted[next]));
-        let mut pass = sketch.clone();
+        let expected = (is_kept(k) && is_kept(next)).then(|| (sorted[k], sorted[next]));
+        let mut refined = sketch.clone();
         let mut n_passes = 1;
-        let found = loop {
-            match pass.neighbours(k as u64) {
+        let neighbours = loop {
+            match refined.neighbours(k as u64) {
                 Ok(Some(pair)) => break Some(pair),
-                Ok(None) => pass = pass.refined(k as u64).unwrap(),
+                Ok(None) => refined = refined.refined(k as u64).unwrap(),
                 Err(_) => break None,
             }
-            pass.add(values.iter().copied());
+            refined.add(values.iter().copied());
             n_passes += 1;
         };
-        assert_eq!(found, expected, "number {k}");
+        assert_eq!(neighbours, expected, "position {k}");
         assert!(n_passes <= MAX_PASSES && (lowest.is_none_or(|lowest| lowest > capacity as u64) || n_passes == 1));
     }
     file
 }
 
-/// Counts values below a query, equal to it, and above, and NaN; two columns of integers are compared as integers.
-fn compared(reference: Column<'_>, rows: Column<'_>, row: usize) -> [usize; 4] {
+/// Counts the values below a query, equal to it, above it, and NaN. Two columns of integers are compared as integers.
+fn comparisons(reference: Column<'_>, rows: Column<'_>, row: usize) -> [usize; 4] {
     fn count<T: PartialOrd>(reference: impl Iterator<Item = T>, query: &T) -> [usize; 4] {
         let mut counts = [0; 4];
         for x in reference {
             let missing = x.partial_cmp(&x).is_none();
-            let all = [x < *query, x == *query, x > *query, missing];
-            counts.iter_mut().zip(all).for_each(|(n, is)| *n += usize::from(is));
+            let comparisons = [x < *query, x == *query, x > *query, missing];
+            counts
+                .iter_mut()
+                .zip(comparisons)
+                .for_each(|(n, is_true)| *n += usize::from(is_true));
         }
         counts
     }
@@ -193,24 +196,24 @@ fn compared(reference: Column<'_>, rows: Column<'_>, row: usize) -> [usize; 4] {
 
 /// Checks ranks among partitions of any types against the definition.
 fn check_counts(bytes: &mut Bytes<'_>, definition: Definition) -> Vec<u8> {
-    let n_columns = bytes.of(&[1, 1, 2, 3]);
+    let n_columns = bytes.choose(&[1, 1, 2, 3]);
     let n_rows = bytes.below(40);
     let rows = Table::new(bytes, n_rows, n_columns);
-    let parts: Vec<Table> = (0..=bytes.below(4))
+    let partitions: Vec<Table> = (0..=bytes.below(4))
         .map(|_| {
-            let n = bytes.of(&[0, 1, 9, 60, 600]);
+            let n = bytes.choose(&[0, 1, 9, 60, 600]);
             let n = bytes.below(n + 1);
             Table::new(bytes, n, n_columns)
         })
         .collect();
-    let (rows, parts) = (rows.matrix(), parts.iter().map(Table::matrix).collect::<Vec<_>>());
+    let (rows, partitions) = (rows.matrix(), partitions.iter().map(Table::matrix).collect::<Vec<_>>());
     let mut whole = RankCounts::new(&rows).unwrap();
     let mut counts = Vec::new();
-    for part in &parts {
-        let mut one = RankCounts::new(&rows).unwrap();
-        one.add(part, 1).unwrap();
-        counts.push(one);
-        whole.add(part, 2).unwrap();
+    for partition in &partitions {
+        let mut own = RankCounts::new(&rows).unwrap();
+        own.add(partition, 1).unwrap();
+        counts.push(own);
+        whole.add(partition, 2).unwrap();
     }
     let sum = merged(counts, bytes, |a, b| a.merge(b).unwrap());
     let file = sum.to_bytes().unwrap();
@@ -221,14 +224,14 @@ fn check_counts(bytes: &mut Bytes<'_>, definition: Definition) -> Vec<u8> {
     for j in 0..n_columns {
         for row in 0..n_rows {
             let mut counts = [0; 4];
-            for part in &parts {
-                let more = compared(part.column(j), rows.column(j), row);
-                counts.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            for partition in &partitions {
+                let added = comparisons(partition.column(j), rows.column(j), row);
+                counts.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
             }
             let (percentile, direction) = rank(counts, definition);
-            let found = ranks.percentiles[[row, j]];
+            let actual = ranks.percentiles[[row, j]];
             assert!(
-                found == percentile || (found.is_nan() && percentile.is_nan()),
+                actual == percentile || (actual.is_nan() && percentile.is_nan()),
                 "{row} {j}"
             );
             assert_eq!(ranks.directions[[row, j]], direction, "{row} {j}");
@@ -242,27 +245,27 @@ pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;
     let definition = Definition {
-        kind: bytes.of(&[Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean]),
-        tail: bytes.of(&[Tail::Upper, Tail::Lower, Tail::Two]),
-        nan_policy: bytes.of(&[NanPolicy::Omit, NanPolicy::Propagate]),
+        kind: bytes.choose(&[Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean]),
+        tail: bytes.choose(&[Tail::Upper, Tail::Lower, Tail::Two]),
+        nan_policy: bytes.choose(&[NanPolicy::Omit, NanPolicy::Propagate]),
     };
-    let way = bytes.below(4);
-    let mut file = match way {
+    let source = bytes.below(4);
+    let mut file = match source {
         0 | 1 => check_counts(bytes, definition),
         2 => check_sketch(bytes),
         _ => data.get(4..).unwrap_or_default().to_vec(),
     };
-    if way < 3 {
+    if source < 3 {
         for _ in 0..bytes.below(6) {
             edit(&mut file, bytes);
         }
     }
-    let (values, part) = (bytes.numbers(9), Table::new(bytes, 7, 1));
+    let (values, partition) = (bytes.numbers(9), Table::new(bytes, 7, 1));
     let check = |file: &[u8]| {
         check_any_sketch(file, &values);
-        check_any_counts(file, &part.matrix(), definition);
+        check_any_counts(file, &partition.matrix(), definition);
     };
     check(&file);
-    seal(&mut file);
+    correct_checksum(&mut file);
     check(&file);
 }

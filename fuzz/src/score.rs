@@ -1,5 +1,5 @@
 //! Fuzz target: any arrays are refused as a forest or make a valid one. A valid forest must score any table as the definition does,
-//! with every strategy.
+//! with every strategy, and explain the scores with the same bits on every kernel.
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, LEAF, Node, NodeNoise, depths, path_length};
@@ -7,8 +7,8 @@ use isoxide::matrix::Input;
 use isoxide::score::Scorer;
 
 use super::bytes::Bytes;
-use super::sums;
 use super::table::{Table, cell, n_rows};
+use super::{explain, sums};
 
 /// Maximum number of training rows for which a table of c(n) is made; a forest that claims more is only read.
 const MAX_SAMPLES: u32 = 100_000;
@@ -29,7 +29,7 @@ struct ForestArrays {
 impl ForestArrays {
     /// Makes arrays of a valid forest.
     fn valid(bytes: &mut Bytes<'_>, thresholds: &[f64]) -> Self {
-        let n_features = bytes.of(&[1, 2, 3, 5, 9, 40, 300]);
+        let n_features = bytes.choose(&[1, 2, 3, 5, 9, 40, 300]);
         let mut arrays = Self {
             n_features,
             features: Vec::new(),
@@ -119,12 +119,12 @@ impl ForestArrays {
     }
 }
 
-/// Makes a number: most often a small one, sometimes one just below `high`, sometimes any.
+/// Makes a number: most often a small one, sometimes `high` or slightly below, and sometimes any number.
 fn small(bytes: &mut Bytes<'_>, high: u32) -> u32 {
-    let kind = bytes.byte();
-    match kind {
-        0..200 => u32::from(kind % 16),
-        200..220 => high - u32::from(kind - 200),
+    let choice = bytes.byte();
+    match choice {
+        0..200 => u32::from(choice % 16),
+        200..220 => high - u32::from(choice - 200),
         220.. => bytes.u32(),
     }
 }
@@ -146,7 +146,7 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
         1 | 2 => bytes.below(256),
         _ => 8 * bytes.below(256),
     };
-    let size = bytes.of(&[1, 2, 8, 60, 400_u32]);
+    let size = bytes.choose(&[1, 2, 8, 60, 400_u32]);
     let shape = bytes.below(5);
     let mut nodes: Vec<Node> = Vec::with_capacity(2 * n_splits + 1);
     // The nodes to be made: the number of splits in the branch, and the parent if the node is its right child.
@@ -165,7 +165,7 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
             0 => 0,
             1 => n_splits - 1,
             2 => (n_splits - 1) / 2,
-            3 => bytes.of(&[0, n_splits - 1]),
+            3 => bytes.choose(&[0, n_splits - 1]),
             _ => bytes.below(n_splits),
         };
         nodes.push(Node {
@@ -196,7 +196,7 @@ pub fn run(data: &[u8]) {
         ForestArrays::any(bytes).forest()
     } else {
         let n_overwritten = if bytes.one_in(3) { 1 + bytes.below(3) } else { 0 };
-        let n_thresholds = bytes.of(&[1, 4, 40, 300, 3000]);
+        let n_thresholds = bytes.choose(&[1, 4, 40, 300, 3000]);
         let thresholds = bytes.numbers(n_thresholds);
         let mut arrays = ForestArrays::valid(bytes, &thresholds);
         for _ in 0..n_overwritten {
@@ -251,4 +251,5 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
     sums::check(&scorer, &Input::Dense(matrix.clone()), |row, column| {
         cell(&matrix, row, column)
     });
+    explain::check(&scorer, &Input::Dense(matrix));
 }

@@ -10,21 +10,21 @@ const EDGES: [usize; 18] = [
     1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 255, 256, 511, 512, 513, 1023, 1024, 1025,
 ];
 
-/// Makes a number of rows, often just beside a multiple of a block.
-pub fn n_rows(bytes: &mut Bytes<'_>, most: usize) -> usize {
+/// Makes a number of rows up to `max`, often next to a multiple of a block.
+pub fn n_rows(bytes: &mut Bytes<'_>, max: usize) -> usize {
     let n = if bytes.one_in(2) {
         bytes.below(1300)
     } else {
-        bytes.of(&EDGES)
+        bytes.choose(&EDGES)
     };
-    n.min(most)
+    n.min(max)
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Layout {
     Whole,
     Reversed,
-    /// Every second row, with a column beside the last one.
+    /// Every second row of an array with one more column.
     Strided,
 }
 
@@ -55,20 +55,20 @@ pub struct Table {
 
 impl Table {
     pub fn new(bytes: &mut Bytes<'_>, n_rows: usize, n_columns: usize) -> Self {
-        let layout = bytes.of(&[Layout::Whole, Layout::Whole, Layout::Reversed, Layout::Strided]);
+        let layout = bytes.choose(&[Layout::Whole, Layout::Whole, Layout::Reversed, Layout::Strided]);
         let shape = match layout {
             Layout::Strided => (2 * n_rows, n_columns + 1),
             Layout::Whole | Layout::Reversed => (n_rows, n_columns),
         };
-        let (kind, column_major) = (bytes.below(5), bytes.one_in(2));
-        let cells = if kind > 2 {
-            let step = bytes.of(&[1, 1, 2]);
+        let (cell_type, column_major) = (bytes.below(5), bytes.one_in(2));
+        let cells = if cell_type > 2 {
+            let step = bytes.choose(&[1, 1, 2]);
             let columns = (0..n_columns).map(|_| Owned::new(bytes, n_rows * step)).collect();
             Cells::Columns(columns, step)
         } else {
             let numbers = bytes.numbers(shape.0 * shape.1);
             let shape = shape.set_f(column_major);
-            match kind {
+            match cell_type {
                 0 => Cells::F64(Array2::from_shape_vec(shape, numbers).unwrap()),
                 1 => Cells::F32(Array2::from_shape_vec(shape, singles(&numbers)).unwrap()),
                 _ => Cells::I64(Array2::from_shape_vec(shape, integers(bytes, &numbers)).unwrap()),
@@ -103,9 +103,9 @@ impl Table {
 
 impl Owned {
     fn new(bytes: &mut Bytes<'_>, n: usize) -> Self {
-        let kind = bytes.below(4);
+        let column_type = bytes.below(4);
         let numbers = bytes.numbers(n);
-        match kind {
+        match column_type {
             0 => Self::F64(numbers),
             1 => Self::F32(singles(&numbers)),
             2 => Self::I64(integers(bytes, &numbers)),
@@ -130,7 +130,7 @@ fn singles(numbers: &[f64]) -> Vec<f32> {
     numbers.iter().map(|&x| x as f32).collect()
 }
 
-/// Makes integers near a few bases, some of them where f64 cannot tell neighbours apart.
+/// Makes integers near a few bases; near some of these, different integers are equal as f64.
 fn integers(bytes: &mut Bytes<'_>, numbers: &[f64]) -> Vec<i64> {
     let bases: [i64; 4] = std::array::from_fn(|_| bytes.integer());
     let near = |(i, x): (usize, &f64)| (*x as i64).wrapping_add(bases[i % bases.len()]);

@@ -13,18 +13,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isoxide._common.show_versions import show_versions
     from isoxide._forest.estimator import IsolationForest
+    from isoxide._forest.explanation import Explanation
+    from isoxide._forest.tree_explainer import TreeExplainer
     from isoxide._ranks.api import FeatureRanks, percentileofscore, rank_features
     from isoxide._ranks.reference import RankReference
 
-__all__ = ["FeatureRanks", "IsolationForest", "RankReference", "percentileofscore", "rank_features", "show_versions"]
+__all__ = [
+    "Explanation",
+    "FeatureRanks",
+    "IsolationForest",
+    "RankReference",
+    "TreeExplainer",
+    "percentileofscore",
+    "rank_features",
+    "show_versions",
+]
 
 
 #: Module of each public name. It is imported when the name is first used, so that the command `isoxide` can install its
 #: signal handlers, and print its help, before NumPy and scikit-learn are imported.
 _HOMES = {
+    "Explanation": "_forest.explanation",
     "FeatureRanks": "_ranks.feature_ranks",
     "IsolationForest": "_forest.estimator",
     "RankReference": "_ranks.reference",
+    "TreeExplainer": "_forest.tree_explainer",
     "percentileofscore": "_ranks.api",
     "rank_features": "_ranks.api",
     "show_versions": "_common.show_versions",

@@ -1,7 +1,8 @@
 //! Serialization of forests in the safetensors format: numbers and one text, no code.
 //!
-//! The nodes of all trees are stored depth first, left before right. So the tensor `kind` alone determines whose child a node is and where a
-//! tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are little-endian:
+//! The nodes of all trees are stored depth first, left before right. So the tensor `kind` alone determines whose child a node is
+//! and where a tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are
+//! little-endian:
 //!
 //! | tensor | type | one per | content |
 //! |---|---|---|---|
@@ -12,7 +13,7 @@
 //! | `feature`, `threshold` | U32, F64 | split | as in [`Node`] |
 //! | `n_leaf_samples` | U32 | leaf | its training rows; a split has as many as its children |
 //! | `weight` | F64 | node | as in [`NodeNoise`]; omitted if it is the number of training rows everywhere |
-//! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; omitted unless asked for |
+//! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; omitted unless requested |
 //! | `n_features_of_tree` | U32 | tree | number of its entries in `features` |
 //! | `features` | U32 | column of a tree | the columns of the trees, in the order drawn |
 //! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`ForestMetadata`] |
@@ -47,8 +48,8 @@ pub const UNKNOWN_SEED: i64 = -1;
 /// Largest depth of a tree: the limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Maximum number of commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message
-/// that says so.
+/// Maximum number of commas and colons in the header of a file. A forest has a tenth of them; a file with more is refused with a
+/// message that says so.
 const MAX_MARKS: u32 = 4096;
 /// Deepest nesting of lists and objects in the header of a file; a forest has three levels.
 const MAX_NESTING: u32 = 8;
@@ -75,7 +76,7 @@ const NAMES: [&str; 16] = [
     "weight",
 ];
 
-/// The content of a file beside the trees.
+/// The content of a file other than the trees.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForestMetadata {
     /// A text for the caller, which is stored as it is.
@@ -165,20 +166,20 @@ pub fn write(
         Some(SampleWeight::F64(w)) => tensors.push(list("sample_weight", Dtype::F64, w, |w| w.to_le_bytes())?),
         None => {}
     }
-    let mut of_nodes = |name, field: fn(&NodeNoise) -> f64| -> Result<()> {
+    let mut push_for_nodes = |name, field: fn(&NodeNoise) -> f64| -> Result<()> {
         tensors.push(list(name, Dtype::F64, noise, |noise| field(noise).to_le_bytes())?);
         Ok(())
     };
     let is_plain =
         |(noise, node): (&NodeNoise, &Node)| noise.weight.to_bits() == f64::from(node.n_node_samples).to_bits();
     if !noise.iter().zip(nodes).all(is_plain) {
-        of_nodes("weight", |noise| noise.weight)?;
+        push_for_nodes("weight", |noise| noise.weight)?;
     }
     // A forest read from a file without them has NaN for impurities and means.
     let is_unknown = |noise: &NodeNoise| noise.impurity.is_nan() && noise.mean.is_nan();
     if complete && !noise.iter().all(is_unknown) {
-        of_nodes("impurity", |noise| noise.impurity)?;
-        of_nodes("mean", |noise| noise.mean)?;
+        push_for_nodes("impurity", |noise| noise.impurity)?;
+        push_for_nodes("mean", |noise| noise.mean)?;
     }
     // The text is copied, and each quotation mark in it becomes two characters.
     let n_bytes = tensors
@@ -235,24 +236,24 @@ impl ForestMetadata {
         for tree in 0..n_trees {
             let columns = forest.tree_features(tree);
             // If a tree takes all columns, none is drawn: they come in ascending order, which scikit-learn relies on.
-            let as_drawn = if columns.len() < forest.n_features {
+            let is_possible = if columns.len() < forest.n_features {
                 let mut sorted = columns.to_vec();
                 sorted.sort_unstable();
                 sorted.is_sorted_by(|a, b| a < b)
             } else {
                 columns.iter().copied().eq((0..=u32::MAX).take(forest.n_features))
             };
-            if !as_drawn {
+            if !is_possible {
                 return Err(invalid(format!("the columns of tree {tree} cannot have been drawn")));
             }
         }
-        let is_chance = |weight: f64| weight.is_finite() && weight >= 0.0;
-        let all_are = match &self.sample_weight {
-            Some(SampleWeight::F32(weights)) => weights.iter().all(|&weight| is_chance(f64::from(weight))),
-            Some(SampleWeight::F64(weights)) => weights.iter().copied().all(is_chance),
+        let is_valid = |weight: f64| weight.is_finite() && weight >= 0.0;
+        let all_valid = match &self.sample_weight {
+            Some(SampleWeight::F32(weights)) => weights.iter().all(|&weight| is_valid(f64::from(weight))),
+            Some(SampleWeight::F64(weights)) => weights.iter().copied().all(is_valid),
             None => true,
         };
-        if !all_are {
+        if !all_valid {
             return Err(invalid("a sample weight is negative or not finite"));
         }
         Ok(())

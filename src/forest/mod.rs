@@ -8,8 +8,10 @@
 pub mod file;
 pub mod node;
 pub mod path_length;
+mod threshold;
 
 pub use node::{LEAF, Node, NodeNoise};
+pub use threshold::round_down;
 
 use crate::error::{Error, Result};
 use crate::memory;
@@ -29,14 +31,14 @@ pub struct Tree {
 ///
 /// [`Forest::new`] checks these invariants, on which scoring relies:
 ///
-/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both lists begin
-///    with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
-/// 2. The left child of a split is the next node, and its right child comes after that, within the same tree. Every node but the root
-///    is the child of exactly one split. So a walk always moves on and ends in a leaf.
+/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both lists
+///    begin with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
+/// 2. The left child of a split is the next node, and its right child comes after that, within the same tree. Every node but the
+///    root is the child of exactly one split. So a walk always moves on and ends in a leaf.
 /// 3. The feature of a split is one of its tree's columns, and a tree's columns are columns of the input.
 /// 4. There is one record of the noise target per node.
-/// 5. A split has as many training rows as its children together, and a leaf equals the result of [`Node::leaf`]. So only the leaves'
-///    rows need to be stored.
+/// 5. A split has as many training rows as its children together, and a leaf equals the result of [`Node::leaf`]. So only the
+///    numbers of the leaves need to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     n_features: usize,
@@ -295,7 +297,7 @@ mod tests {
         }
     }
 
-    fn silence(n: usize) -> Vec<NodeNoise> {
+    fn zero_noise(n: usize) -> Vec<NodeNoise> {
         let noise = NodeNoise {
             impurity: 0.0,
             mean: 0.0,
@@ -306,13 +308,13 @@ mod tests {
 
     fn refusal(nodes: Vec<Node>) -> String {
         let starts = vec![0, nodes.len()];
-        let noise = silence(nodes.len());
+        let noise = zero_noise(nodes.len());
         let forest = Forest::new(2, vec![0, 1], vec![0, 2], nodes, noise, starts);
         forest.map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
-    fn valid_trees_are_taken_and_measured() {
+    fn depths_and_the_largest_node_of_a_valid_tree_are_found() {
         let nodes = vec![
             split(0, 4, 8),
             split(1, 3, 3),
@@ -320,41 +322,44 @@ mod tests {
             Node::leaf(2),
             Node::leaf(5),
         ];
-        let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, silence(5), vec![0, 5]).unwrap();
+        let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, zero_noise(5), vec![0, 5]).unwrap();
         assert_eq!(depths(forest.tree(0)), [0, 1, 2, 2, 1]);
         assert_eq!(forest.largest_node(), 8);
     }
 
     #[test]
     fn broken_trees_are_refused() {
-        let one = Node::leaf(1);
+        let leaf = Node::leaf(1);
         let cases = [
-            (vec![split(0, 2, 2), one], "right child at 2"),
-            (vec![split(0, 1, 2), one], "right child at 1"),
-            (vec![split(0, 0, 2), one, one], "right child at 0"),
-            (vec![split(2, 2, 2), one, one], "uses feature 2"),
-            (vec![split(0, 3, 2), one, one, one], "no earlier split leads to node 2"),
+            (vec![split(0, 2, 2), leaf], "right child at 2"),
+            (vec![split(0, 1, 2), leaf], "right child at 1"),
+            (vec![split(0, 0, 2), leaf, leaf], "right child at 0"),
+            (vec![split(2, 2, 2), leaf, leaf], "uses feature 2"),
             (
-                vec![split(0, 3, 3), split(0, 3, 2), one, one, one],
+                vec![split(0, 3, 2), leaf, leaf, leaf],
+                "no earlier split leads to node 2",
+            ),
+            (
+                vec![split(0, 3, 3), split(0, 3, 2), leaf, leaf, leaf],
                 "node 3 has two parents",
             ),
             (vec![], "starts"),
             (
-                vec![split(0, 2, 3), one, one],
+                vec![split(0, 2, 3), leaf, leaf],
                 "node 0 has 3 training rows, but its children have 1 and 1",
             ),
             (
-                vec![split(0, 2, u32::MAX), Node::leaf(u32::MAX), one],
+                vec![split(0, 2, u32::MAX), Node::leaf(u32::MAX), leaf],
                 "its children have 4294967295 and 1",
             ),
             // This node would be valid if the sum of its children could wrap.
-            (vec![split(0, 2, 0), Node::leaf(u32::MAX), one], "node 0 has 0"),
-            (vec![Node { right: 1, ..one }], "node 0 is a leaf with more"),
-            (vec![Node { threshold: 0.0, ..one }], "node 0 is a leaf with more"),
+            (vec![split(0, 2, 0), Node::leaf(u32::MAX), leaf], "node 0 has 0"),
+            (vec![Node { right: 1, ..leaf }], "node 0 is a leaf with more"),
+            (vec![Node { threshold: 0.0, ..leaf }], "node 0 is a leaf with more"),
             (
                 vec![Node {
                     missing_go_to_left: true,
-                    ..one
+                    ..leaf
                 }],
                 "node 0 is a leaf with more",
             ),
@@ -380,9 +385,9 @@ mod tests {
             (vec![1], vec![0, 1], vec![0, 1]),
         ];
         for (features, feature_starts, starts) in cases {
-            assert!(Forest::new(1, features, feature_starts, leaf.clone(), silence(1), starts).is_err());
+            assert!(Forest::new(1, features, feature_starts, leaf.clone(), zero_noise(1), starts).is_err());
         }
-        assert!(Forest::new(1, vec![0], vec![0, 1], leaf.clone(), silence(2), vec![0, 1]).is_err());
-        assert!(Forest::new(1, vec![0], vec![0, 1], leaf, silence(1), vec![0, 1]).is_ok());
+        assert!(Forest::new(1, vec![0], vec![0, 1], leaf.clone(), zero_noise(2), vec![0, 1]).is_err());
+        assert!(Forest::new(1, vec![0], vec![0, 1], leaf, zero_noise(1), vec![0, 1]).is_ok());
     }
 }

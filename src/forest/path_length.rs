@@ -7,6 +7,9 @@
 //! leaf value = depth + c(number of training rows of the leaf)
 //! ```
 
+use super::Forest;
+use crate::error::{Error, Result};
+
 /// Euler's constant.
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
 
@@ -37,4 +40,20 @@ pub fn table(largest: u32) -> Vec<f64> {
 pub fn leaf_value(depth: u32, average_path_length: f64) -> f64 {
     // scikit-learn adds 1 and subtracts it again; leaving that out would change the last bits.
     (f64::from(depth + 1) + average_path_length) - 1.0
+}
+
+/// Checks that a table of c(n) reaches the largest node of a forest.
+///
+/// # Errors
+/// [`Error::RowCount`] when it ends before.
+pub(crate) fn check_table(average_path_lengths: &[f64], forest: &Forest) -> Result<()> {
+    let expected = forest.largest_node() as usize + 1;
+    if average_path_lengths.len() >= expected {
+        return Ok(());
+    }
+    Err(Error::RowCount {
+        label: "the table of average path lengths",
+        actual: average_path_lengths.len(),
+        expected,
+    })
 }

@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_are_sorted(n in 1_usize..100_000, shares in prop::collection::vec(0.0..1.0_f64, 1..300), narrow: bool) {
+        fn drawn_rows_are_sorted_and_counted(n in 1_usize..100_000, shares in prop::collection::vec(0.0..1.0_f64, 1..300), narrow: bool) {
             let spread = if narrow { 0.001 } else { 1.0 };
             let rows: Vec<usize> = shares.iter().map(|share| (n as f64 * share * spread) as usize).collect();
             let mut expected = rows.clone();

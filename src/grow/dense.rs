@@ -13,7 +13,7 @@ use crate::memory;
 use crate::simd;
 use crate::threads::{self, Workers};
 
-/// A way to read the cells of a dense table.
+/// Reads the cells of a dense table for one tree.
 pub(super) trait CellReader {
     /// Reads the cells of one of the tree's features in `rows` into `out`, and adds the terms meanwhile. Returns the range of the
     /// values and the sums of the terms.
@@ -106,8 +106,8 @@ impl CellReader for CopyReader<'_> {
         out: &mut [f32],
         mut terms: impl Iterator<Item = [f64; 2]>,
     ) -> (Scan, [f64; 2]) {
-        /// Number of cells read in one step, between which the terms of so many rows are added.
-        const TOGETHER: usize = 8;
+        /// Number of cells read in one step. The terms of as many rows are added between two steps.
+        const CELLS_PER_STEP: usize = 8;
         /// Distance in rows from the cell that is read to the cell that is prefetched. The processor itself loads cells about 30
         /// rows ahead, but in that time a cell does not arrive from the third-level cache or from memory.
         const PREFETCH_DISTANCE: usize = 128;
@@ -115,18 +115,18 @@ impl CellReader for CopyReader<'_> {
         let prefetch = |rows: &[u32]| rows.iter().for_each(|&row| simd::prefetch_cell(column, row as usize));
         let (first, later) = rows.split_at(rows.len().min(PREFETCH_DISTANCE));
         prefetch(first);
-        let mut later = later.as_chunks::<TOGETHER>().0.iter();
+        let mut later = later.as_chunks::<CELLS_PER_STEP>().0.iter();
         let mut sums = [0.0; 2];
-        let mut lane_scan = LaneScan::<TOGETHER>::new();
-        let (groups, rest) = rows.as_chunks::<TOGETHER>();
-        let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
+        let mut lane_scan = LaneScan::<CELLS_PER_STEP>::new();
+        let (groups, rest) = rows.as_chunks::<CELLS_PER_STEP>();
+        let (out_groups, out_rest) = out.as_chunks_mut::<CELLS_PER_STEP>();
         for (cells, rows) in out_groups.iter_mut().zip(groups) {
             if let Some(later) = later.next() {
                 prefetch(later);
             }
             *cells = rows.map(|row| column[row as usize]);
             lane_scan.add(cells);
-            for terms in terms.by_ref().take(TOGETHER) {
+            for terms in terms.by_ref().take(CELLS_PER_STEP) {
                 sums = add_terms(sums, terms);
             }
         }

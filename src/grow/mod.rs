@@ -48,7 +48,7 @@ const BYTES_PER_ROW: usize = 192;
 /// Bytes that a tree needs for each column it draws: the column drawn and kept, its position in the splitter, and for sparse input
 /// the ranges of its cells.
 const BYTES_PER_FEATURE: usize = 96;
-/// Bytes of the lists of a bag or a tree beside their items.
+/// Bytes of the lists of a bag or a tree in addition to their items.
 const BYTES_PER_TREE: usize = 256;
 
 /// The random target that scikit-learn fits its trees to.
@@ -123,7 +123,7 @@ pub fn grow_on_drawn_rows<'w>(
         NoiseTarget::Seed(_) => origin.rows.len().saturating_mul(streams::NOISE_BYTES),
     };
     memory::check_available(&[
-        (needs.of_all(), 1),
+        (needs.of_finished_trees(), 1),
         (needs.in_flight(x), 1),
         (needs.drawn_ahead(), 1),
         (target, 1),
@@ -192,7 +192,7 @@ pub fn grow<'w>(
         }
         NoiseTarget::Seed(_) => x.n_rows().saturating_mul(size_of::<f64>()),
     };
-    memory::check_available(&[(needs.of_all(), 1), (needs.in_flight(x), 1), (target, 1)])?;
+    memory::check_available(&[(needs.of_finished_trees(), 1), (needs.in_flight(x), 1), (target, 1)])?;
     let builder = ForestBuilder::new(x, &params, seeds, workers)?;
     let trees = match noise {
         NoiseTarget::Seed(seed) if is_picked => {
@@ -263,7 +263,7 @@ impl MemoryNeeds {
     }
 
     /// Returns the bytes that all trees keep if each is as small as possible.
-    fn of_all(&self) -> usize {
+    fn of_finished_trees(&self) -> usize {
         let node = size_of::<Node>() + size_of::<NodeNoise>();
         let features = self.bagging.max_features.saturating_mul(size_of::<u32>());
         let tree = features.saturating_add(size_of::<Option<Tree>>() + node + BYTES_PER_TREE);
@@ -316,7 +316,7 @@ fn check_rows(label: &'static str, actual: usize, x: &Input<'_>) -> Result<()> {
     }
 }
 
-/// The place where trees read their cells.
+/// The source from which trees read their cells.
 enum CellSource<'a, 'm> {
     InPlace(&'a Matrix<'m>),
     Copied(F32Copy),
@@ -343,7 +343,7 @@ impl<'a, 'm> CellSource<'a, 'm> {
 
 /// The data that all trees of a forest share.
 struct ForestBuilder<'a, 'm> {
-    table: CellSource<'a, 'm>,
+    cells: CellSource<'a, 'm>,
     seeds: &'a [u32],
     bagging: Bagging,
     max_depth: u32,
@@ -356,7 +356,7 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
     fn new(x: &'a Input<'m>, params: &ValidParams, seeds: &'a [u32], workers: Workers<'a>) -> Result<Self> {
         Choice::requested()?;
         Ok(Self {
-            table: CellSource::new(x, params, seeds.len(), workers)?,
+            cells: CellSource::new(x, params, seeds.len(), workers)?,
             seeds,
             bagging: params.bagging,
             max_depth: params.max_depth,
@@ -383,7 +383,7 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
 
     /// Grows all trees; `bags` returns the bags of a range of trees, and the noise target of their rows.
     fn grow(&self, bags: impl Fn(Range<usize>) -> Result<Vec<(InBag, Vec<f64>)>> + Sync) -> Result<Vec<Tree>> {
-        match &self.table {
+        match &self.cells {
             CellSource::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),
             CellSource::Copied(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::copied(x, bag, y))),
             CellSource::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
@@ -401,12 +401,12 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
             memory::check_available(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
             let first = group * self.trees_together;
             let group = first..first + trees.len();
-            let streams = streams::splits(&self.seeds[group.clone()]);
+            let rngs = streams::split_rngs(&self.seeds[group.clone()]);
             let mut features = Vec::with_capacity(trees.len());
             let mut builders = Vec::with_capacity(trees.len());
-            for ((bag, y), stream) in bags(group)?.into_iter().zip(streams) {
+            for ((bag, y), rng) in bags(group)?.into_iter().zip(rngs) {
                 let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
-                builders.push(TreeBuilder::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
+                builders.push(TreeBuilder::new(sample(bag, y)?, columns.len(), rng, self.max_depth));
                 features.push(columns);
             }
             while builders.iter().any(|tree| !tree.is_finished()) {
@@ -414,14 +414,14 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
                 builders.iter_mut().for_each(TreeBuilder::gather);
                 builders.iter_mut().for_each(TreeBuilder::advance);
             }
-            for ((position, tree), features) in trees.iter_mut().zip(builders).zip(features) {
+            for ((slot, tree), features) in trees.iter_mut().zip(builders).zip(features) {
                 let tree = tree.into_tree(features)?;
                 account.take(needed(&[
                     (tree.nodes.capacity(), size_of::<Node>() + size_of::<NodeNoise>()),
                     (tree.features.len(), size_of::<u32>()),
                     (1, BYTES_PER_TREE),
                 ]))?;
-                *position = Some(tree);
+                *slot = Some(tree);
             }
             Ok(())
         };

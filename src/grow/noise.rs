@@ -248,19 +248,19 @@ mod tests {
     proptest! {
         #[test]
         fn sums_equal_those_of_scikit_learn(
-            rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), position in 0.0..1.0_f64, bootstrap: bool,
+            rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), share in 0.0..1.0_f64, bootstrap: bool,
         ) {
             let y: Vec<f64> = rows.iter().map(|&(y, _)| y).collect();
             let weights: Vec<f64> = rows.iter().map(|&(_, w)| if bootstrap { f64::from(w) } else { 1.0 }).collect();
-            let kept = if bootstrap { &weights[..] } else { &[] };
-            let n_left = ((rows.len() - 1) as f64 * position) as usize + 1;
+            let stored_weights = if bootstrap { &weights[..] } else { &[] };
+            let n_left = ((rows.len() - 1) as f64 * share) as usize + 1;
             prop_assume!(n_left < rows.len());
-            let node = Sums::over(&y, kept);
+            let node = Sums::over(&y, stored_weights);
             let impurity = node.impurity();
             let ([left, right], impurities) = plain(&y, &weights, n_left, node, impurity, 1000.0);
             let left_weights = if bootstrap { &weights[..n_left] } else { &[] };
             prop_assert_eq!(Sums::over(&y[..n_left], left_weights), left);
-            let side = SmallerSide::of_split(&y, kept, n_left, &node);
+            let side = SmallerSide::of_split(&y, stored_weights, n_left, &node);
             prop_assert_eq!(side.sums, if n_left <= rows.len() - n_left { left } else { right });
             prop_assert_eq!(SplitImpurity::new(&node, impurity, &side, &left, 1000.0), impurities);
         }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn all_small_cases() {
+    fn every_partition_of_up_to_nine_rows_equals_that_of_scikit_learn() {
         for n in 0..10 {
             for bits in 0..1 << n {
                 check((0..n).map(|i| f32::from(u8::from(bits >> i & 1 == 1))).collect(), 0.5);

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn plain(values: &[f32]) -> Scan {
+    fn scan_by_loop(values: &[f32]) -> Scan {
         let mut scan = Scan {
             min: f32::INFINITY,
             max: f32::NEG_INFINITY,
@@ -230,12 +230,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_scan_equals_a_loop_over_the_values(mixed in prop::collection::vec(value(), 0..100), only in 0_usize..6) {
+        fn a_scan_equals_a_loop_over_the_values(mixed in prop::collection::vec(value(), 0..100), filter in 0_usize..6) {
             // The values are mixed, or filtered so that a zero is the smallest or the largest one.
-            let kept = |v: &f32| match only { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
+            let kept = |v: &f32| match filter { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
             let values: Vec<f32> = mixed.into_iter().filter(kept).collect();
             let bits = |scan: Scan| (scan.min.to_bits(), scan.max.to_bits(), scan.n_missing);
-            prop_assert_eq!(bits(Scan::over(&values)), bits(plain(&values)));
+            prop_assert_eq!(bits(Scan::over(&values)), bits(scan_by_loop(&values)));
         }
     }
 }

@@ -53,13 +53,13 @@ impl SparseSample {
         }
         let mut next = starts.clone();
         let mut cells = memory::filled(starts[columns.len()], (0, 0.0))?;
-        for (in_bag, &row) in sample.iter().enumerate() {
+        for (index, &row) in sample.iter().enumerate() {
             for (feature, value) in drawn(row) {
                 // The last value of a cell that is stored twice counts, as in scoring.
                 match cells[starts[feature]..next[feature]].last_mut() {
-                    Some(last) if last.0 == in_bag as u32 => last.1 = value,
+                    Some(last) if last.0 == index as u32 => last.1 = value,
                     _ => {
-                        cells[next[feature]] = (in_bag as u32, value);
+                        cells[next[feature]] = (index as u32, value);
                         next[feature] += 1;
                     }
                 }

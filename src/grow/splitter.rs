@@ -16,9 +16,9 @@ use rand_core::Rng;
 use super::sample::Scan;
 use crate::random::xorshift::SplitDraws;
 
-/// A tree's random stream, its known constant features, and the search in the current node.
+/// A tree's generator, its known constant features, and the search in the current node.
 pub(super) struct Splitter<R> {
-    random: R,
+    rng: R,
     features: Vec<u32>,
     /// The constants of the current branch in the order in which they were found.
     constants: Vec<u32>,
@@ -34,8 +34,8 @@ pub(super) struct Splitter<R> {
     untried_end: usize,
     /// Position in `features` of the feature drawn last.
     position: usize,
-    /// The random stream as it was when the search began.
-    random_at_begin: R,
+    /// The generator as it was when the search began.
+    rng_at_begin: R,
 }
 
 /// The split that was drawn for a node.
@@ -50,10 +50,10 @@ pub(super) struct DrawnSplit {
 }
 
 impl<R: Rng + Clone> Splitter<R> {
-    pub(super) fn new(n_features: usize, random: R) -> Self {
+    pub(super) fn new(n_features: usize, rng: R) -> Self {
         Self {
-            random_at_begin: random.clone(),
-            random,
+            rng_at_begin: rng.clone(),
+            rng,
             features: (0..n_features as u32).collect(),
             constants: vec![0; n_features],
             n_known_constants: 0,
@@ -70,12 +70,12 @@ impl<R: Rng + Clone> Splitter<R> {
         self.n_known_constants = n_known_constants;
         (self.n_new_constants, self.n_drawn_constants, self.n_visited) = (0, 0, 0);
         self.untried_end = self.features.len();
-        self.random_at_begin = self.random.clone();
+        self.rng_at_begin = self.rng.clone();
     }
 
     /// Undoes a search, with all its draws, before its split has been drawn.
     pub(super) fn roll_back(&mut self) {
-        self.random = self.random_at_begin.clone();
+        self.rng = self.rng_at_begin.clone();
         self.end_node();
     }
 
@@ -87,7 +87,7 @@ impl<R: Rng + Clone> Splitter<R> {
             self.n_visited += 1;
             // It draws among the known constants not drawn yet and the features not tried; new constants cannot be drawn.
             let position = self
-                .random
+                .rng
                 .int(self.n_drawn_constants, self.untried_end - self.n_new_constants);
             if position < self.n_known_constants {
                 self.features.swap(self.n_drawn_constants, position);
@@ -111,9 +111,9 @@ impl<R: Rng + Clone> Splitter<R> {
         self.untried_end -= 1;
         self.features.swap(self.untried_end, self.position);
         let (min, max) = (f64::from(scan.min), f64::from(scan.max));
-        let mut threshold = self.random.uniform(min, max);
+        let mut threshold = self.rng.uniform(min, max);
         let has_missing = scan.n_missing > 0;
-        let missing_left = has_missing && self.random.int(0, 2) != 0;
+        let missing_left = has_missing && self.rng.int(0, 2) != 0;
         // Rounding may make the threshold equal to the maximum, and then no value would go right.
         if threshold == max {
             threshold = min;

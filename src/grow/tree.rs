@@ -50,8 +50,9 @@ struct OpenNode {
     depth: u32,
     /// Index of the split whose right child this node is.
     right_child_of: Option<usize>,
+    /// Number of features known to be constant in the node.
     n_constants: usize,
-    /// Noise sums over the rows; computed no later than when the values of the node are gathered.
+    /// Noise sums over the rows; `None` until its values are gathered, unless they are known from the split of its parent.
     sums: Option<Sums>,
     impurity: Impurity,
 }
@@ -125,7 +126,7 @@ pub(super) struct TreeBuilder<S, R> {
 }
 
 impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
-    pub(super) fn new(sample: S, n_features: usize, stream: R, max_depth: u32) -> Self {
+    pub(super) fn new(sample: S, n_features: usize, rng: R, max_depth: u32) -> Self {
         let n = sample.rows().len();
         let root = OpenNode {
             start: 0,
@@ -144,7 +145,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         let mut tree = Self {
             total_weight: sample.rows().weight(),
             sample,
-            splitter: Splitter::new(n_features, stream),
+            splitter: Splitter::new(n_features, rng),
             max_depth,
             current: None,
             undecided: None,

@@ -77,25 +77,25 @@ impl<'a> Csr<'a> {
     /// # Errors
     /// [`Error::Sparse`] when they do not describe a matrix with `n_columns` columns.
     pub fn new(starts: Indices<'a>, columns: Indices<'a>, values: StoredValues<'a>, n_columns: usize) -> Result<Self> {
-        let stored = columns.len();
+        let n_stored = columns.len();
         if starts.len() == 0 || starts.get(0) != 0 {
             return Err(Error::Sparse("indptr must begin with 0".into()));
         }
-        if values.len() != stored {
-            let message = format!("there are {stored} indices, but {} values", values.len());
+        if values.len() != n_stored {
+            let message = format!("there are {n_stored} indices, but {} values", values.len());
             return Err(Error::Sparse(message));
         }
-        let mut before = 0;
+        let mut previous = 0;
         for row in 1..starts.len() {
             let start = starts.get(row);
-            if start < before || start > stored {
+            if start < previous || start > n_stored {
                 return Err(Error::Sparse(format!(
-                    "indptr[{row}] must lie between {before} and {stored}"
+                    "indptr[{row}] must lie between {previous} and {n_stored}"
                 )));
             }
-            before = start;
+            previous = start;
         }
-        if let Some(i) = (0..before).find(|&i| columns.get(i) >= n_columns) {
+        if let Some(i) = (0..previous).find(|&i| columns.get(i) >= n_columns) {
             return Err(Error::Sparse(format!(
                 "indices[{i}] is out of range for {n_columns} columns"
             )));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back() {
+    fn scatter_writes_rows_and_unscatter_clears_them() {
         let values = [1.0, 2.0, f64::NAN];
         let matrix = Csr::new(
             Indices::I64(&[0, 2, 2, 3]),

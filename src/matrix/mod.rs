@@ -5,7 +5,7 @@
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "rows and columns are below the shape, which those who read a matrix have checked; a wrong one is a defect, and a panic becomes an exception at the boundary"
+    reason = "rows and columns are below the shape, which callers check; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 pub mod csr;
@@ -158,7 +158,7 @@ impl<'a> Matrix<'a> {
         if self.is_row_major() { 1 } else { self.n_columns }
     }
 
-    /// Returns the addresses of one piece of some rows; `None` if their cells are scattered.
+    /// Returns the addresses of one piece of the given rows; `None` if their cells are scattered.
     pub(crate) fn piece(&self, rows: Range<usize>, piece: usize) -> Option<Range<*const u8>> {
         fn addresses<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
             let Range { start, end } = cells?.get(range)?.as_ptr_range();
@@ -284,7 +284,7 @@ mod tests {
     use ndarray::Array2;
 
     #[test]
-    fn every_layout_reads_the_same() {
+    fn every_layout_gives_the_same_cells() {
         let x = Array2::from_shape_fn((7, 3), |(i, j)| i as f64 * 10.0 + j as f64);
         let fortran = x.t().as_standard_layout().into_owned().reversed_axes();
         let wide = Array2::from_shape_fn((14, 6), |(i, j)| (i / 2) as f64 * 10.0 + (j / 2) as f64);

@@ -120,9 +120,9 @@ fn described(object: Borrowed<'_, '_, PyAny>) -> String {
     }
 }
 
-fn not_a_table(got: &str) -> PyErr {
+fn not_a_table(actual: &str) -> PyErr {
     PyTypeError::new_err(format!(
-        "X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64 in the machine's byte order, got {got}"
+        "X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64 in the machine's byte order, got {actual}"
     ))
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
-            Error::Memory { .. } => PyMemoryError::new_err(error.to_string()),
+            Error::Memory { .. } | Error::ShapleyMemory { .. } => PyMemoryError::new_err(error.to_string()),
             _ => PyValueError::new_err(error.to_string()),
         }
     }

@@ -1,6 +1,8 @@
 //! `_core.Forest`: a grown forest and its prepared scorer.
 
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use std::sync::Arc;
+
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
@@ -8,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt};
 use super::arrays::{FloatArray, Readable1, Samples};
 use super::boundary::{detached, guarded};
 use crate::error::{Error, Result};
+use crate::explain::{self, Explainer, Order};
 use crate::forest::file::{self, ForestMetadata, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
@@ -21,12 +24,15 @@ use crate::threads;
 #[pyclass(frozen, name = "Forest", module = "isoxide._core")]
 pub(super) struct PyForest {
     scorer: Scorer,
+    explainer: Explainer,
 }
 
 impl PyForest {
     fn new(trees: forest::Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
+        let (trees, average_path_lengths) = (Arc::new(trees), Arc::new(average_path_lengths));
         Ok(Self {
-            scorer: Scorer::new(trees, average_path_lengths)?,
+            scorer: Scorer::new(Arc::clone(&trees), Arc::clone(&average_path_lengths))?,
+            explainer: Explainer::new(trees, average_path_lengths)?,
         })
     }
 
@@ -57,6 +63,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Noise<'py> {
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// Noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
+/// Columns and values of the first Shapley values of each row, and the sum of all its negative values.
+type TopValues<'py> = (
+    Bound<'py, PyArray2<i64>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray1<f64>>,
+);
 /// Result of `Forest.from_bytes`.
 type Stored<'py> = (
     PyForest,
@@ -316,6 +328,92 @@ impl PyForest {
             })?;
             drop(view);
             Ok(sums)
+        })
+    }
+
+    /// Negative power of two that is the unit of `shap_magnitude_sums`.
+    #[classattr]
+    const MAGNITUDE_UNIT_BITS: u32 = explain::UNIT_BITS;
+
+    /// Mean path length that is expected of a row of which nothing is known.
+    #[getter]
+    fn expected_value(&self) -> PyResult<f64> {
+        guarded(|| Ok(self.explainer.expected_value()?))
+    }
+
+    /// Return for each row and column the Shapley value of the row's mean path length.
+    fn shap_values<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'_, PyAny>,
+        n_workers: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        guarded(|| {
+            let x: Samples<'_> = x.extract()?;
+            let x = x.input()?;
+            explain::check_memory(&x)?;
+            let values = PyArray2::zeros(py, [x.n_rows(), x.n_columns()], false);
+            let mut view = values.readwrite();
+            let out = view.as_slice_mut()?;
+            detached(py, n_workers, |workers| {
+                self.explainer.write_shap_values(&x, workers, out)
+            })?;
+            drop(view);
+            Ok(values)
+        })
+    }
+
+    /// Return the columns and the values of the `top` first Shapley values of each row, which are the largest magnitudes, or the most
+    /// negative values if `most_negative`; and for each row the sum of all its negative values.
+    #[pyo3(signature = (x, *, top, most_negative, n_workers))]
+    fn top_shap_values<'py>(
+        &self,
+        py: Python<'py>,
+        x: Bound<'_, PyAny>,
+        top: usize,
+        most_negative: bool,
+        n_workers: usize,
+    ) -> PyResult<TopValues<'py>> {
+        guarded(|| {
+            let x: Samples<'_> = x.extract()?;
+            let x = x.input()?;
+            self.explainer.check_columns(&x)?;
+            explain::check_top(top, x.n_columns())?;
+            memory::check_available(&[
+                (x.n_rows().saturating_mul(top), size_of::<i64>() + size_of::<f64>()),
+                (x.n_rows(), size_of::<f64>()),
+            ])?;
+            let order = if most_negative {
+                Order::MostNegative
+            } else {
+                Order::Magnitude
+            };
+            let columns = PyArray2::zeros(py, [x.n_rows(), top], false);
+            let values = PyArray2::zeros(py, [x.n_rows(), top], false);
+            let sums = PyArray1::zeros(py, x.n_rows(), false);
+            let (mut columns_view, mut values_view, mut sums_view) =
+                (columns.readwrite(), values.readwrite(), sums.readwrite());
+            let out = explain::TopValues {
+                columns: columns_view.as_slice_mut()?,
+                values: values_view.as_slice_mut()?,
+                negative_sums: sums_view.as_slice_mut()?,
+            };
+            detached(py, n_workers, |workers| {
+                self.explainer.write_top_shap_values(&x, top, order, workers, out)
+            })?;
+            drop((columns_view, values_view, sums_view));
+            Ok((columns, values, sums))
+        })
+    }
+
+    /// Return for each column the sum of the magnitudes of its Shapley values, as an integer of units of
+    /// 2^-MAGNITUDE_UNIT_BITS. The sums are exact, so those of partitions add up to those of the whole table.
+    fn shap_magnitude_sums(&self, py: Python<'_>, x: Bound<'_, PyAny>, n_workers: usize) -> PyResult<Vec<u128>> {
+        guarded(|| {
+            let x: Samples<'_> = x.extract()?;
+            let x = x.input()?;
+            let sums = detached(py, n_workers, |workers| self.explainer.magnitude_sums(&x, workers))?;
+            Ok(memory::copied(sums.columns())?)
         })
     }
 

@@ -37,7 +37,7 @@ impl PySketch {
             let values: ColumnArray<'_> = values.extract()?;
             let column = values.column();
             detached(py, 1, |workers| {
-                // Chunks let signals be handled in between.
+                // Signals are handled between chunks.
                 for start in (0..column.len()).step_by(VALUES_PER_CHECK) {
                     workers.check_cancelled()?;
                     let end = column.len().min(start + VALUES_PER_CHECK);
@@ -63,12 +63,12 @@ impl PySketch {
         guarded(|| Ok(self.sketch.merge(&other.sketch)?))
     }
 
-    /// Return the values number `k` and `k + 1` in ascending order, or None if another pass is needed to know them.
+    /// Return the values at positions `k` and `k + 1` in ascending order, or None if another pass (`refined`) is needed.
     fn neighbours(&mut self, k: u64) -> PyResult<Option<(f64, f64)>> {
         guarded(|| Ok(self.sketch.neighbours(k)?))
     }
 
-    /// Return a sketch for that pass.
+    /// Return an empty sketch of the bucket with the values at positions `k` and `k + 1`, for another pass over the values.
     fn refined(&mut self, k: u64) -> PyResult<Self> {
         guarded(|| {
             Ok(Self {

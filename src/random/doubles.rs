@@ -1,6 +1,6 @@
 //! The noise target of an integer seed: the first doubles of a `RandomState`, or only those that are read.
 //!
-//! The generator's states are made one after another, but only the words that are asked for are tempered.
+//! The generator's states are made one after another, but only the requested words are tempered.
 
 use super::mt19937::{STATE_WORDS, State, tempered};
 use super::random_state::double_of;
@@ -17,7 +17,7 @@ const MAX_STATES_PER_POSITION: usize = 4;
 /// States made between two calls of `check_cancelled`: about a millisecond.
 const STATES_PER_CHECK: usize = 1 << 12;
 
-/// Returns the first `n` doubles of `RandomState(seed)`; calls `check_cancelled` every now and then.
+/// Returns the first `n` doubles of `RandomState(seed)`; calls `check_cancelled` at intervals.
 ///
 /// # Errors
 /// [`Error::Memory`](crate::error::Error::Memory), and the errors of `check_cancelled`.
@@ -41,7 +41,7 @@ pub(super) fn doubles(seed: u32, n: usize, check_cancelled: impl Fn() -> Result<
 /// Returns the doubles of `RandomState(seed)` at `positions`, which are below `n` and may come in any order.
 ///
 /// Only the words of these doubles are tempered and kept, so memory depends on the number of positions and not on `n`. Calls
-/// `check_cancelled` every now and then.
+/// `check_cancelled` at intervals.
 ///
 /// # Errors
 /// [`Error::Memory`](crate::error::Error::Memory), and the errors of `check_cancelled`.

@@ -111,7 +111,7 @@ impl Mt19937 {
     }
 
     /// Creates the generators of several seeds, which takes little longer than creating one.
-    pub(super) fn new_together<const K: usize>(seeds: [u32; K]) -> [Self; K] {
+    pub(super) fn from_seeds<const K: usize>(seeds: [u32; K]) -> [Self; K] {
         State::new(seeds).map(Self::from_state)
     }
 
@@ -233,10 +233,10 @@ mod tests {
         }
 
         #[test]
-        fn streams_seeded_together_equal_streams_seeded_alone(seeds: [u32; 4], n in 2_u32..=MAX_SEED) {
+        fn generators_created_in_one_call_equal_those_created_alone(seeds: [u32; 4], n in 2_u32..=MAX_SEED) {
             let first = seeds.map(|seed| below(&mut Mt19937::new(seed), n as usize) as u32);
             prop_assert_eq!(first_below(seeds, n), first);
-            for (mut stream, seed) in Mt19937::new_together(seeds).into_iter().zip(seeds) {
+            for (mut stream, seed) in Mt19937::from_seeds(seeds).into_iter().zip(seeds) {
                 let mut alone = Mt19937::from_seed(seed.to_le_bytes());
                 (0..700).for_each(|_| assert_eq!(stream.next_u32(), alone.next_u32()));
             }

@@ -17,20 +17,20 @@ pub type CheckCancelled<'a> = &'a dyn Fn() -> Result<()>;
 /// Maximum number of words in a batch.
 pub(super) const BATCH_WORDS: usize = 624;
 
-/// Words taken from a generator at once.
-pub(super) struct Batch([u8; BATCH_WORDS * size_of::<u32>()]);
+/// Words taken from a generator at once, as the little-endian bytes of each.
+#[derive(Default)]
+pub(super) struct Batch(Vec<[u8; size_of::<u32>()]>);
 
 impl Batch {
-    pub(super) fn new() -> Self {
-        Self([0; _])
-    }
-
     /// Draws `n` words, at most [`BATCH_WORDS`].
     #[inline]
-    fn draw<R: Rng + ?Sized>(&mut self, rng: &mut R, n: usize) -> impl ExactSizeIterator<Item = u32> {
-        let bytes = &mut self.0[..n * size_of::<u32>()];
-        rng.fill_bytes(bytes);
-        bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word))
+    fn draw<R: Rng + ?Sized>(&mut self, rng: &mut R, n: usize) -> &mut [[u8; size_of::<u32>()]] {
+        if self.0.len() < n {
+            self.0.resize(n, [0; _]);
+        }
+        let words = &mut self.0[..n];
+        rng.fill_bytes(words.as_flattened_mut());
+        words
     }
 }
 
@@ -78,26 +78,25 @@ pub fn below<R: Rng + ?Sized>(rng: &mut R, n: usize) -> usize {
 /// Draws up to `at_most` indices in `0..n` from one batch of words: the same indices as repeated calls of [`below`].
 ///
 /// `n` is at least 2 and at most 2^32. The result is empty if no word of the batch was low enough.
-pub(super) fn batch_below<'a, R: Rng + ?Sized>(
+pub(super) fn batch_below<R: Rng + ?Sized>(
     rng: &mut R,
     n: usize,
     at_most: usize,
     batch: &mut Batch,
-    out: &'a mut Vec<u32>,
-) -> &'a [u32] {
+) -> impl Iterator<Item = usize> {
     let top = (n as u64 - 1) as u32;
     let mask = mask(u64::from(top)) as u32;
     // A word gives at most one index, so all of these words are needed.
     let words = batch.draw(rng, at_most.min(BATCH_WORDS));
-    out.resize(words.len(), 0);
     let mut n_kept = 0;
-    // Every word is written, and the next one overwrites it if it is too high. A branch would often be mispredicted.
-    for word in words {
-        let value = word & mask;
-        out[n_kept] = value;
+    // Every index is written over a word already read, and the next one overwrites it if it is too high. A branch would often be
+    // mispredicted.
+    for i in 0..words.len() {
+        let value = u32::from_le_bytes(words[i]) & mask;
+        words[n_kept] = value.to_le_bytes();
         n_kept += usize::from(value <= top);
     }
-    &out[..n_kept]
+    words[..n_kept].iter().map(|&word| u32::from_le_bytes(word) as usize)
 }
 
 /// Returns the number of bytes of the list that [`permutation`] shuffles.
@@ -140,7 +139,7 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     entry: impl Fn(usize) -> T,
     index: impl Fn(T) -> usize,
 ) -> Result<Vec<usize>> {
-    /// Batches have a multiple of so many words.
+    /// The number of words of a batch is a multiple of this.
     const STRIDE: usize = 16;
     /// Numbers of entries and of batches between two calls of `check_cancelled`: a few milliseconds of work.
     const ENTRIES_PER_CHECK: usize = 1 << 20;
@@ -150,7 +149,7 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
         check_cancelled()?;
         all.extend((start..n.min(start + ENTRIES_PER_CHECK)).map(&entry));
     }
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     let mut n_batches = 0_usize;
     let mut i = n.saturating_sub(1);
     // NumPy swaps entry `i` with a random entry at or below `i`, for `i` from the last entry down to 1. Later swaps never touch
@@ -167,9 +166,9 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
                 }
                 // Each word lowers `i` by at most one, so all of these words will be used.
                 let n_words = ((i + 1 - end) / STRIDE * STRIDE).min(BATCH_WORDS / STRIDE * STRIDE);
-                for word in batch.draw(rng, n_words) {
+                for &mut word in batch.draw(rng, n_words) {
                     // If the position is too high, the entry is written onto itself and `i` does not change.
-                    let position = word as usize & mask;
+                    let position = u32::from_le_bytes(word) as usize & mask;
                     let is_low = position <= i;
                     let entry = all[i];
                     all[std::hint::select_unpredictable(is_low, position, i)] = entry;
@@ -223,12 +222,12 @@ mod tests {
         }
 
         #[test]
-        fn indices_drawn_together_are_those_drawn_one_by_one(seed: u32, n in 2_usize..100_000, k in 1_usize..1500) {
+        fn indices_drawn_in_batches_equal_those_drawn_one_by_one(seed: u32, n in 2_usize..100_000, k in 1_usize..1500) {
             let (mut rng, mut plain) = (Mt19937::new(seed), Mt19937::new(seed));
-            let (mut drawn, mut batch, mut buffer) = (Vec::new(), Batch::new(), Vec::new());
+            let (mut drawn, mut batch) = (Vec::new(), Batch::default());
             while drawn.len() < k {
                 let missing = k - drawn.len();
-                drawn.extend(batch_below(&mut rng, n, missing, &mut batch, &mut buffer).iter().map(|&i| i as usize));
+                drawn.extend(batch_below(&mut rng, n, missing, &mut batch));
             }
             let expected: Vec<usize> = (0..k).map(|_| below(&mut plain, n)).collect();
             prop_assert_eq!(drawn, expected);

@@ -41,15 +41,15 @@ fn draw<R: Rng + ?Sized>(
     let mut n_batches = 0_usize;
     // Batches have one word per index. A draw from a single index takes none, and an index of more than 32 bits takes two.
     let in_batches = n >= 2 && u32::try_from(n - 1).is_ok();
-    let (mut batch, mut buffer) = (Batch::new(), Vec::new());
+    let mut batch = Batch::default();
     while kept.len() < k {
         n_batches += 1;
         if n_batches.is_multiple_of(BATCHES_PER_CHECK) {
             check_cancelled()?;
         }
         if in_batches {
-            let indices = batch_below(rng, n, k - kept.len(), &mut batch, &mut buffer).iter();
-            kept.extend(indices.map(|&index| index as usize).filter(|&index| keep(index)));
+            let indices = batch_below(rng, n, k - kept.len(), &mut batch);
+            kept.extend(indices.filter(|&index| keep(index)));
         } else {
             kept.extend(Some(below(rng, n)).filter(|&index| keep(index)));
         }
@@ -114,7 +114,7 @@ pub fn without_replacement<R: Rng + ?Sized>(
     let ratio = ratio(n, k);
     if is_shuffled(ratio) {
         permutation(rng, n, k, check_cancelled)
-    } else if ratio < 0.2 {
+    } else if ratio <= 0.01 {
         tracking_selection(rng, n, k, check_cancelled)
     } else {
         reservoir(rng, n, k, check_cancelled)

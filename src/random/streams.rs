@@ -87,14 +87,14 @@ pub fn noise_target_from<'w, R: Rng + ?Sized>(
     Ok(target)
 }
 
-/// Draws the seeds of `new` trees that are added to `existing` ones, for an integer `random_state`: step 2.
+/// Draws the seeds of `n_new` trees that are added to `n_existing` ones, for an integer `random_state`: step 2.
 #[must_use]
-pub fn tree_seeds(random_state: u32, existing: usize, new: usize) -> Vec<u32> {
-    let mut stream = Mt19937::new(random_state);
-    for _ in 0..existing {
-        tree_seed(&mut stream);
+pub fn tree_seeds(random_state: u32, n_existing: usize, n_new: usize) -> Vec<u32> {
+    let mut rng = Mt19937::new(random_state);
+    for _ in 0..n_existing {
+        tree_seed(&mut rng);
     }
-    tree_seeds_from(&mut stream, new)
+    tree_seeds_from(&mut rng, n_new)
 }
 
 /// Draws the seeds of `n` trees from any generator: step 2 for a stream that was used before.
@@ -145,9 +145,9 @@ impl Bagging {
     }
 }
 
-/// Number of trees whose streams are seeded side by side. In one stream each word of the initial state depends on the one before
-/// it, so the processor has time for the other streams.
-const SEEDS_TOGETHER: usize = 4;
+/// Number of trees whose streams are seeded in one call. In one stream each word of the initial state depends on the one before it,
+/// so the processor has time for the other streams.
+const SEEDS_PER_BATCH: usize = 4;
 
 /// Draws the columns and rows of the tree with this seed: step 3. `weights` are the probabilities of the rows, if these differ.
 ///
@@ -174,11 +174,11 @@ pub fn bags<'w>(
 ) -> Result<Vec<Bag>> {
     let workers = workers.into();
     let mut bags = memory::with_capacity(tree_seeds.len())?;
-    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
+    let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
     // These are loops because an iterator would move the generators, which are so large that moving takes as long as drawing.
-    for &seeds in groups {
-        for stream in &mut Mt19937::new_together(seeds) {
-            bags.push(bag_from(stream, bagging, weights, workers)?);
+    for &seeds in batches {
+        for rng in &mut Mt19937::from_seeds(seeds) {
+            bags.push(bag_from(rng, bagging, weights, workers)?);
         }
     }
     for &seed in rest {
@@ -192,30 +192,30 @@ pub fn bags<'w>(
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
 pub fn bag_from<'w, R: Rng + ?Sized>(
-    stream: &mut R,
+    rng: &mut R,
     bagging: &Bagging,
     weights: Option<&Weights>,
     workers: impl Into<Workers<'w>>,
 ) -> Result<Bag> {
     let workers = workers.into();
     let check_cancelled = || workers.check_cancelled();
-    let features = without_replacement(stream, bagging.n_features, bagging.max_features, &check_cancelled)?;
+    let features = without_replacement(rng, bagging.n_features, bagging.max_features, &check_cancelled)?;
     let rows = match (weights, bagging.bootstrap) {
-        (Some(weights), true) => weights.with_replacement(stream, bagging.max_samples)?,
-        (Some(weights), false) => weights.without_replacement(stream, bagging.max_samples)?,
-        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
-        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
+        (Some(weights), true) => weights.with_replacement(rng, bagging.max_samples)?,
+        (Some(weights), false) => weights.without_replacement(rng, bagging.max_samples)?,
+        (None, true) => with_replacement(rng, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
+        (None, false) => without_replacement(rng, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
     };
     Ok(Bag { features, rows })
 }
 
 /// Returns, for each tree seed, the generator from which the splits of the tree are drawn: step 4.
 #[must_use]
-pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift32> {
+pub fn split_rngs(tree_seeds: &[u32]) -> Vec<XorShift32> {
     fn states<const K: usize>(seeds: [u32; K]) -> [XorShift32; K] {
         first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift32::new)
     }
-    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
-    let together = groups.iter().flat_map(|&seeds| states(seeds));
-    together.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
+    let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
+    let batched = batches.iter().flat_map(|&seeds| states(seeds));
+    batched.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
 }

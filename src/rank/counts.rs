@@ -405,10 +405,10 @@ impl Counts {
 
     /// Returns the counts at these positions, one after another.
     pub(super) fn at_positions(&self, positions: &[usize]) -> Self {
-        let at = |counts: &[u64]| positions.iter().map(|&position| counts[position]).collect();
+        let select = |counts: &[u64]| positions.iter().map(|&position| counts[position]).collect();
         Self {
-            below: at(&self.below),
-            at_or_below: at(&self.at_or_below),
+            below: select(&self.below),
+            at_or_below: select(&self.at_or_below),
             ..*self
         }
     }

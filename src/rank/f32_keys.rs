@@ -10,7 +10,7 @@ use crate::simd::{BLOCK_ROWS, BlockCounter, Kernel, MAX_COUNTED_THRESHOLDS, Sear
 const MAX_QUERIES: usize = 255;
 const _: () = assert!(MAX_QUERIES <= MAX_COUNTED_THRESHOLDS);
 
-/// The searchable keys of some queries.
+/// The searchable keys of the queries of a column.
 #[derive(Debug, Clone)]
 #[allow(unreachable_pub, reason = "part of a sealed trait")]
 pub struct F32Keys {
@@ -18,7 +18,7 @@ pub struct F32Keys {
     /// The number that is subtracted from a value to make its key.
     origin: f64,
     /// Whether every query equals its key.
-    exact: bool,
+    is_exact: bool,
 }
 
 impl F32Keys {
@@ -30,8 +30,8 @@ impl F32Keys {
         if !counts || queries.len() > MAX_QUERIES || !middle.is_finite() {
             return None;
         }
-        let exact = queries.iter().all(|&query| f64::from(query as f32) == query);
-        let origin = if exact { 0.0 } else { middle };
+        let is_exact = queries.iter().all(|&query| f64::from(query as f32) == query);
+        let origin = if is_exact { 0.0 } else { middle };
         let keys: Vec<f32> = queries.iter().map(|query| (query - origin) as f32).collect();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return None;
@@ -40,17 +40,18 @@ impl F32Keys {
         Some(Self {
             search: Search::new(&thresholds),
             origin,
-            exact,
+            is_exact,
         })
     }
 
     /// Creates a counter of whole blocks.
     pub(super) fn block_counter(&self) -> BlockCounter {
-        BlockCounter::new(&self.search, self.exact)
+        BlockCounter::new(&self.search, self.is_exact)
     }
 
-    /// Counts whole blocks of values, calls `left_out` with each value whose key equals that of a query and does not decide, and
-    /// returns the values that are not in a whole block. If too many values have been left out, it returns all values uncounted.
+    /// Counts whole blocks of values, and returns the values that are not in a whole block. Calls `left_out` with each value that
+    /// its key does not decide, because it equals the key of a query. If too many values have been left out, it returns all values
+    /// uncounted.
     pub(super) fn count_blocks<'v>(
         &self,
         counter: &mut BlockCounter,

@@ -16,8 +16,8 @@ use crate::threads::Workers;
 const MAX_VALUES: u64 = 1 << 53;
 /// Stored position of a NaN.
 const NO_POSITION: u64 = u64::MAX;
-const MAGIC: [u8; 8] = *b"isoxrk1\n";
-/// Bytes that a column takes beside its queries.
+const SIGNATURE: [u8; 8] = *b"isoxrk1\n";
+/// Bytes that a column takes in addition to its queries.
 const QUERIES_OVERHEAD_BYTES: usize = size_of::<ColumnCounts>() + 1024;
 /// Bytes of a stored column without rows.
 const MIN_COLUMN_BYTES: usize = 7 * size_of::<u64>();
@@ -134,7 +134,7 @@ impl RankCounts {
     /// # Errors
     /// [`Error::Partitions`] when they were made for other rows.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        let same = |(a, b): (&ColumnCounts, &ColumnCounts)| {
+        let same_queries = |(a, b): (&ColumnCounts, &ColumnCounts)| {
             a.positions == b.positions
                 && match (&a.queries, &b.queries) {
                     (ColumnQueries::Integers(a), ColumnQueries::Integers(b)) => a.values() == b.values(),
@@ -143,7 +143,10 @@ impl RankCounts {
                 }
         };
         let columns = self.columns.iter().zip(&other.columns);
-        if self.n_rows != other.n_rows || self.columns.len() != other.columns.len() || !columns.clone().all(same) {
+        if self.n_rows != other.n_rows
+            || self.columns.len() != other.columns.len()
+            || !columns.clone().all(same_queries)
+        {
             return Err(Error::Partitions(
                 "cannot merge these counts: they were made for other rows".into(),
             ));
@@ -155,8 +158,8 @@ impl RankCounts {
         Ok(())
     }
 
-    fn check_total(&self, more: u64) -> Result<()> {
-        if self.n().saturating_add(more) > MAX_VALUES {
+    fn check_total(&self, added: u64) -> Result<()> {
+        if self.n().saturating_add(added) > MAX_VALUES {
             return Err(Error::Partitions(format!(
                 "cannot count more than {MAX_VALUES} rows of a reference"
             )));
@@ -233,7 +236,7 @@ impl RankCounts {
         let numbers = |column: &ColumnCounts| column.positions.len().saturating_add(3 * column.queries.len());
         let n_numbers = self.columns.iter().map(numbers).fold(0, usize::saturating_add);
         let mut writer = Writer::with_capacity(
-            MAGIC,
+            SIGNATURE,
             memory::needed(&[
                 (n_numbers, size_of::<u64>()),
                 (self.columns.len(), MIN_COLUMN_BYTES),
@@ -272,7 +275,7 @@ impl RankCounts {
     /// # Errors
     /// [`Error::File`] when the bytes are not valid counts; [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new("counts of ranks", MAGIC, bytes)?;
+        let mut reader = Reader::new("counts of ranks", SIGNATURE, bytes)?;
         let (n_rows, n_columns) = (reader.take()?, reader.take()?);
         // A stored column has a smallest size, which limits the number of columns.
         let n_possible = (bytes.len() / MIN_COLUMN_BYTES) as u64;

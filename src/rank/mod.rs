@@ -1,9 +1,9 @@
 //! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
 //! Columns are counted in groups. The columns of a row-major reference are copied out of it first (`column_blocks`). Groups are
-//! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
-//! integers, so neither changes a result. Beside input and output, memory holds only the queries, counts and column blocks of the
-//! groups in progress.
+//! divided among the workers. If there are too few groups, the rows of each group are divided instead, and their counts are merged.
+//! Counts are integers, so neither changes a result. In addition to input and output, memory holds only the queries, counts and
+//! column blocks of the groups in progress.
 
 #![allow(
     clippy::indexing_slicing,
@@ -38,7 +38,7 @@ const MAX_GROUP_QUERIES: usize = 1 << 21;
 const QUERY_BYTES: usize = counts::QUERY_BYTES + counts::COUNTER_QUERY_BYTES + 2 * size_of::<Rank>();
 /// Bytes of a query's counts in one share of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
-/// Bytes of a column while it is counted, beside its queries: its column block, and the histograms and masks for few queries.
+/// Bytes of a column while it is counted, without its queries: its column block, and the histograms and masks for few queries.
 const COLUMN_OVERHEAD_BYTES: usize = column_blocks::BYTES_PER_COLUMN + counts::COUNTER_BYTES;
 /// Rows counted at once.
 const CHUNK_ROWS: usize = 1024;
@@ -129,7 +129,7 @@ pub fn percentile_ranks<'w>(
     })
 }
 
-/// Returns the number of columns to count together: fewer if the counts of so many rows take much memory.
+/// Returns the number of columns to count together: fewer if the counts of `n_rows` rows take much memory.
 fn group_width(n_rows: usize) -> usize {
     (MAX_GROUP_QUERIES / n_rows.max(1)).clamp(1, MAX_GROUP_COLUMNS)
 }
@@ -290,7 +290,7 @@ impl<'r> PairCounter<'r, '_> {
         }
     }
 
-    /// Counts some values of the column as f64.
+    /// Counts values of the column that have been converted to f64.
     fn add_floats(&mut self, values: &[f64]) {
         if let Self::Floats(_, counter) = self {
             counter.add(values);

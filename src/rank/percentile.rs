@@ -1,12 +1,12 @@
 //! Percentile ranks from counts, in SciPy's order of operations.
 //!
-//! The rank from below is the rank of the negated query among the negated reference. The values above a value are all those that
-//! are not at or below it, so the mirrored counts are differences, and nothing has to be negated (the lowest integer has no
+//! The percentile for [`Tail::Lower`] is that of the negated query among the negated reference. The values above a query are those
+//! that are not at or below it, so the counts of negated values are differences, and nothing is negated (the lowest integer has no
 //! negative).
 
 use super::counts::Counts;
 
-/// The ways in which equal values can share a rank; SciPy's `kind`.
+/// The rank that equal values share; SciPy's `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Mean rank of all values equal to the query.
@@ -69,7 +69,7 @@ impl Tail {
 /// The definition of a percentile rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition {
-    /// The way in which equal values share a rank.
+    /// The rank that equal values share.
     pub kind: Kind,
     /// The side from which a value is ranked.
     pub tail: Tail,
@@ -82,7 +82,7 @@ pub struct Definition {
 pub struct Rank {
     /// Percentile from 0 to 100; NaN if there is nothing to compare with.
     pub percentile: f64,
-    /// 1 if the percentile from above is at least the one from below, else -1; 0 if the percentile is NaN.
+    /// 1 if the upper percentile is at least the lower one, else -1; 0 if the percentile is NaN.
     pub direction: i8,
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_are_shared_by_kind() {
+    fn equal_values_share_the_rank_of_the_kind() {
         let reference = [1., 2., 3., 4., 4., 4., 5., 6., 7., 8.];
         let expected = [("rank", 50.), ("weak", 60.), ("strict", 30.), ("mean", 45.)];
         for (name, percentile) in expected {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_percentile_says_on_which_side_a_value_stands_out() {
+    fn the_direction_is_the_side_of_the_higher_percentile() {
         let reference = [1., 2., 3., 4.];
         for (query, upper, lower, direction) in [(1., 25., 100., -1), (2.5, 50., 50., 1), (9., 100., 0., 1)] {
             for (name, percentile) in [("upper", upper), ("lower", lower), ("two", f64::max(upper, lower))] {

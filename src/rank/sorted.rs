@@ -12,16 +12,17 @@ use crate::threads::{self, Workers};
 /// Bytes of a query: its value as f64, and its rank.
 const QUERY_BYTES: usize = size_of::<f64>() + size_of::<Rank>();
 
-/// The values of a column in ascending order without NaN; or the distinct values, and how many are at or below each.
+/// A sorted column without NaN: all of its values, or the distinct ones with their counts.
 #[derive(Debug, Clone)]
 pub struct Sorted<'a> {
     values: Column<'a>,
+    /// For each distinct value, the number of values at or below it; `None` if `values` has all values.
     ends: Option<ArrayView1<'a, i64>>,
     n_missing: u64,
 }
 
 impl<'a> Sorted<'a> {
-    /// Creates a column whose order is not checked: in another order the ranks are wrong, but memory stays safe.
+    /// Creates a column. The order of the values is not checked: in another order the ranks are wrong, but memory stays safe.
     ///
     /// # Errors
     /// [`Error::RowCount`] when there are not as many `ends` as values.
@@ -48,7 +49,7 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    /// Returns the ranks of some queries. Two columns of integers are compared as integers, all others as f64.
+    /// Returns the ranks of queries. Two columns of integers are compared as integers, all others as f64.
     fn ranks(&self, queries: Column<'_>, definition: Definition) -> Vec<Rank> {
         let n = match definition.nan_policy {
             NanPolicy::Propagate if self.n_missing > 0 => 0,
@@ -115,7 +116,7 @@ pub fn ranks<'w>(
     reference: &[Sorted<'_>],
     rows: &Matrix<'_>,
     definition: Definition,
-    n_workers: impl Into<Workers<'w>>,
+    workers: impl Into<Workers<'w>>,
 ) -> Result<Ranks> {
     if rows.n_columns() != reference.len() {
         return Err(Error::ColumnCount {
@@ -123,7 +124,7 @@ pub fn ranks<'w>(
             expected: reference.len(),
         });
     }
-    let workers = n_workers.into();
+    let workers = workers.into();
     memory::check_available(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(

@@ -10,26 +10,25 @@
 )]
 
 mod block;
+mod cost;
 mod plan;
-mod prepared;
 mod walk;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::forest::Forest;
+use crate::forest::{Forest, path_length};
 use crate::matrix::Input;
 use crate::memory;
+use crate::prepared::Prepared;
 use crate::simd::{BLOCK_ROWS, Choice, Kernel};
 use crate::threads::{self, Workers};
 use block::{Runner, Scratch};
+use cost::ForestSize;
 use plan::Plan;
-use prepared::Prepared;
 use walk::Walk;
 
-/// Maximum number of rows that are walked although a plan exists: a plan takes longer for a block.
-const MAX_WALKED_ROWS: usize = 8;
 /// Minimum number of rows, over all calls, for which compiling a plan pays.
 const MIN_PLANNED_ROWS: usize = 256;
 /// Minimum number of paths (rows times trees) per thread: less work ends before another thread has woken up.
@@ -43,7 +42,7 @@ const WALK_BLOCK_BYTES: usize = 24 * 1024;
 /// Rows of a walked block: fewer would not fill the lanes of the walk, more gain nothing.
 const WALK_BLOCK_ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// A way to score rows; it never changes the result.
+/// The algorithm by which rows are scored; it never changes the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
     /// Walk down the trees node by node.
@@ -57,8 +56,8 @@ pub enum Strategy {
 pub struct Scorer {
     walk: Prepared<Walk>,
     plan: Prepared<Plan>,
-    forest: Forest,
-    average_path_lengths: Vec<f64>,
+    forest: Arc<Forest>,
+    average_path_lengths: Arc<Vec<f64>>,
     /// Number of rows that have been walked, in all calls.
     walked: AtomicUsize,
     /// Scratch memory that no call uses at the moment.
@@ -70,15 +69,9 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::RowCount`] when the table of c(n) ends before the largest node.
-    pub fn new(forest: Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
-        let expected = forest.largest_node() as usize + 1;
-        if average_path_lengths.len() < expected {
-            return Err(Error::RowCount {
-                label: "the table of average path lengths",
-                actual: average_path_lengths.len(),
-                expected,
-            });
-        }
+    pub fn new(forest: impl Into<Arc<Forest>>, average_path_lengths: impl Into<Arc<Vec<f64>>>) -> Result<Self> {
+        let (forest, average_path_lengths) = (forest.into(), average_path_lengths.into());
+        path_length::check_table(&average_path_lengths, &forest)?;
         Ok(Self {
             walk: Prepared::new(),
             plan: Prepared::new(),
@@ -105,7 +98,7 @@ impl Scorer {
     #[must_use]
     pub fn strategy(&self, n_rows: usize) -> Strategy {
         let planned = self.plan.is_prepared() || self.walked.load(Ordering::Relaxed) + n_rows >= MIN_PLANNED_ROWS;
-        if planned && n_rows > MAX_WALKED_ROWS {
+        if planned && ForestSize::new(&self.forest).plan_is_faster(Choice::get(), n_rows) {
             Strategy::Plan
         } else {
             Strategy::Walk

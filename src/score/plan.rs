@@ -50,7 +50,7 @@
 //! 3. **Thermometer masks.** Three operations on the bit planes of the ranks make the mask of a threshold, instead of a comparison
 //!    per split.
 //! 4. **Exits.** A plan leaves out splits whose threshold is NaN, rare branches of large trees (a block takes as long for these as
-//!    for common ones), and leaves of rare values if a tree has more than 255 distinct ones. The place of such a branch is an exit:
+//!    for common ones), and leaves of rare values if a tree has more than 255 distinct ones. The start of such a branch is an exit:
 //!    the rows that reach it are walked from there, node by node.
 //!
 //! A group ends before the tree with which a column would have more than 255 thresholds, or with which the masks would no longer
@@ -60,9 +60,8 @@ mod needs;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::walk::round_down;
 use crate::error::Result;
-use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+use crate::forest::{Forest, Node, depths, path_length::leaf_value, round_down};
 use crate::memory::{self, Account};
 use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
@@ -123,7 +122,7 @@ pub(super) struct PlannedTree {
     pub(super) exits: Vec<Exit>,
 }
 
-/// Consecutive trees whose thresholds are compared with a block of rows together.
+/// Consecutive trees. A block of rows is compared with the thresholds of a whole group at once.
 #[derive(Debug)]
 pub(super) struct Group {
     /// Columns that at least one of the trees uses, ascending.
@@ -410,9 +409,11 @@ impl<'a> GroupBuilder<'a> {
             return true;
         }
         let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
-        let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
-        let total: usize = self.thresholds.values().map(masks).sum();
-        let n_new: usize = layout.thresholds.values().map(Vec::len).sum();
+        let total: usize = self.thresholds.values().map(|tests| simd::n_masks(tests.len())).sum();
+        let n_new = |(column, new): (&u32, &Vec<SplitTest>)| {
+            simd::n_masks(len(column) + new.len()) - simd::n_masks(len(column))
+        };
+        let n_new: usize = layout.thresholds.iter().map(n_new).sum();
         let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_GROUP_THRESHOLDS;
         total + n_new <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }

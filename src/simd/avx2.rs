@@ -1,19 +1,28 @@
 //! AVX2 kernel: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
 
+mod lanes;
+
 #[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
+
+mod add;
+mod quantise;
 
 use super::bins::BinMap;
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
+use lanes::Four;
 
-/// Rows and columns that are transposed together.
-const SQUARE: usize = 4;
+/// Columns that are transposed together: a register of f64.
+const RUN: usize = 4;
+/// Rows that are transposed together: a register of f32.
+const ROWS: usize = 8;
 /// Registers searched at once; more would not stay in registers together with the thresholds.
 const VECTORS: usize = 2;
 
@@ -96,7 +105,7 @@ impl Kernel for Avx2 {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { quantise(searches, tile, planes, words) }
+        unsafe { quantise::quantise(searches, tile, planes, words) }
     }
 
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
@@ -116,14 +125,14 @@ impl Kernel for Avx2 {
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { add(values, classes, sums) }
+        unsafe { add::add(values, classes, sums) }
     }
 
     fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
@@ -135,6 +144,11 @@ impl Kernel for Avx2 {
         // SAFETY: `self` is proof of the instructions.
         unsafe { at_or_below(values, threshold, or_missing, marks) }
     }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
+    }
 }
 
 #[target_feature(enable = "avx2")]
@@ -142,109 +156,95 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     let d = matrix.n_columns();
     match convert::row_major(matrix) {
         Some(Rows::F64(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
             // SAFETY: the array has four cells.
-            let load = |cells: &[f64; SQUARE]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
-            transpose_rows(cells, d, columns, tile, load, |x| x as f32);
+            let load = |cells: &[f64; RUN]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
+            let load_some = |cells: &[f64]| {
+                let lanes = _mm256_cvtepi32_epi64(lanes(cells.len()));
+                // SAFETY: the mask leaves out what lies beyond the slice.
+                _mm256_cvtpd_ps(unsafe { _mm256_maskload_pd(cells.as_ptr(), lanes) })
+            };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
         }
         Some(Rows::F32(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
             // SAFETY: the array has four cells.
-            let load = |cells: &[f32; SQUARE]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
-            transpose_rows(cells, d, columns, tile, load, |x| x);
+            let load = |cells: &[f32; RUN]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
+            // SAFETY: the mask leaves out what lies beyond the slice.
+            let load_some = |cells: &[f32]| unsafe { _mm_maskload_ps(cells.as_ptr(), lanes(cells.len())) };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
         }
         None => portable::transpose_columns(matrix, rows, columns, tile),
     }
 }
 
-/// Transposes four rows by four columns at a time in registers, and the edges cell by cell.
+/// Returns all ones in the first `n` of four lanes.
 #[target_feature(enable = "avx2")]
-fn transpose_rows<T: Copy>(
+#[inline]
+fn lanes(n: usize) -> __m128i {
+    _mm_cmpgt_epi32(_mm_set1_epi32(n as i32), _mm_setr_epi32(0, 1, 2, 3))
+}
+
+/// Transposes eight rows by four columns at a time in registers. `load_some` gets up to four neighbouring cells.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose_rows<T>(
     cells: &[T],
     d: usize,
     columns: &[u32],
     tile: &mut Tile<'_>,
-    load: impl Fn(&[T; SQUARE]) -> __m128,
-    cast: impl Fn(T) -> f32,
+    load: impl Fn(&[T; RUN]) -> __m128,
+    load_some: impl Fn(&[T]) -> __m128,
 ) {
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
     assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
-    for (index, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[index * stride + first..];
-        let (fours, rest) = cells.as_chunks::<1>().0.split_at(n_rows / SQUARE * SQUARE * d);
-        let rest = if run.len() == SQUARE {
-            rest
-        } else {
-            cells.as_chunks::<1>().0
-        };
-        let whole = if run.len() == SQUARE { fours.as_flattened() } else { &[] };
-        for (four, rows) in whole.chunks_exact(SQUARE * d).enumerate() {
-            let row = |i: usize| {
-                let (cells, _) = rows[i * d + run.start..].as_chunks::<SQUARE>();
-                load(&cells[0])
-            };
-            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
-            let (ab2, cd2) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
-            let turned = [
-                _mm_movelh_ps(ab, cd),
-                _mm_movehl_ps(cd, ab),
-                _mm_movelh_ps(ab2, cd2),
-                _mm_movehl_ps(cd2, ab2),
-            ];
-            for (j, column) in turned.into_iter().enumerate() {
-                let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
-                // SAFETY: the slice has four cells.
-                unsafe { _mm_storeu_ps(cells.as_mut_ptr(), column) };
+    for window in convert::windows::<RUN>(columns, d) {
+        let out = window
+            .indices
+            .map(|index| values[index * stride + first..].as_mut_ptr());
+        let start = window.columns.start;
+        let mut top = 0;
+        if window.columns.len() == RUN {
+            for rows in cells.chunks_exact(ROWS * d) {
+                let row = |i: usize| load(&rows[i * d + start..].as_chunks().0[0]);
+                // SAFETY: `top + 8 <= TILE_ROWS`, and each column has as many values, as asserted.
+                unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+                top += ROWS;
             }
         }
-        let top = whole.len() / d;
-        for (i, row) in rest.as_flattened().chunks_exact(d).enumerate() {
-            for (j, &x) in row[run.clone()].iter().enumerate() {
-                out[j * stride + top + i] = cast(x);
-            }
+        while top < n_rows {
+            // Rows behind the last one repeat it.
+            let row = |i: usize| load_some(&cells[(top + i).min(n_rows - 1) * d..][window.columns.clone()]);
+            // SAFETY: as above, because TILE_ROWS is a multiple of 8.
+            unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+            top += ROWS;
         }
     }
 }
 
-#[target_feature(enable = "avx2")]
-fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
-    for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
-            quantise_column(search, values, planes, word);
-        }
-    }
-}
-
+/// Writes four columns of eight rows, in descending order.
+///
+/// # Safety
+/// Eight values can be written to each pointer.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    at_depth!(search.depth(), quantise_values(search, values, planes, word));
-}
-
-/// Searches all values in step; each step gives one bit of the ranks.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    let mut bits = [0_u64; DEPTH];
-    let mut missing = 0;
-    let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
-    for group in groups.iter().rev() {
-        let (eights, _) = group.as_chunks::<8>();
-        // SAFETY: the array has eight values.
-        let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
-        let (_, above) = descend::<DEPTH>(search, &x);
-        for (bits, above) in bits.iter_mut().zip(above) {
-            *bits = *bits << (8 * VECTORS) | mask(above);
-        }
-        missing = missing << (8 * VECTORS) | mask(x.map(|x| _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)));
+unsafe fn store_transposed(row: impl Fn(usize) -> __m128, out: [*mut f32; RUN]) {
+    let pair = |i: usize| _mm256_set_m128(row(i + 4), row(i));
+    let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+    let double = |x, y| {
+        (
+            _mm256_castps_pd(_mm256_unpacklo_ps(x, y)),
+            _mm256_castps_pd(_mm256_unpackhi_ps(x, y)),
+        )
+    };
+    let (ab, cd) = (double(a, b), double(c, d));
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        _mm256_storeu_ps(out[3], _mm256_castpd_ps(_mm256_unpackhi_pd(ab.1, cd.1)));
+        _mm256_storeu_ps(out[2], _mm256_castpd_ps(_mm256_unpacklo_pd(ab.1, cd.1)));
+        _mm256_storeu_ps(out[1], _mm256_castpd_ps(_mm256_unpackhi_pd(ab.0, cd.0)));
+        _mm256_storeu_ps(out[0], _mm256_castpd_ps(_mm256_unpacklo_pd(ab.0, cd.0)));
     }
-    for (level, bits) in bits.into_iter().enumerate() {
-        planes.bits[DEPTH - 1 - level].0[word] = bits;
-    }
-    planes.missing.0[word] = missing;
 }
 
 /// Takes the first `DEPTH` steps of a search, with the thresholds of the first seven steps in registers. Returns the codes, and for
@@ -335,7 +335,7 @@ fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, p
 
 /// Writes each row's class: each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
 #[target_feature(enable = "avx2")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+fn spread(planes: &[Mask], classes: &mut [u8]) {
     let source = _mm256_setr_epi8(
         0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
     );
@@ -352,65 +352,6 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: the array has 32 bytes.
         unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), class) };
     }
-}
-
-#[target_feature(enable = "avx2")]
-fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
-    const AT_ONCE: usize = 4;
-    if values.iter().any(|values| values.len > 16) {
-        return portable::add(values, classes, sums);
-    }
-    for (values, classes) in values.chunks(AT_ONCE).zip(classes.chunks(AT_ONCE)) {
-        let mut halves = [[_mm256_setzero_ps(); 4]; AT_ONCE];
-        for (halves, values) in halves.iter_mut().zip(values) {
-            *halves = split(values);
-        }
-        let (eights, _) = sums.as_chunks_mut::<8>();
-        for (eight, sums) in eights.iter_mut().enumerate() {
-            // SAFETY: eight sums are two registers, here and below.
-            let (a, b) = unsafe { (_mm256_loadu_pd(sums.as_ptr()), _mm256_loadu_pd(sums.as_ptr().add(4))) };
-            // The order is rows 0, 1, 4, 5 and rows 2, 3, 6, 7, because the halves of their values come together so.
-            let mut total = (
-                _mm256_permute2f128_pd::<0x20>(a, b),
-                _mm256_permute2f128_pd::<0x31>(a, b),
-            );
-            for (halves, classes) in halves.iter().zip(classes) {
-                let (bytes, _) = classes[eight * 8..].as_chunks::<8>();
-                // SAFETY: the array has eight bytes.
-                let class = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(bytes[0].as_ptr().cast()) });
-                let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(class));
-                let half = |i: usize| {
-                    let (lower, higher) = (halves[i], halves[i + 1]);
-                    _mm256_blendv_ps(
-                        _mm256_permutevar8x32_ps(lower, class),
-                        _mm256_permutevar8x32_ps(higher, class),
-                        upper,
-                    )
-                };
-                let (low, high) = (half(0), half(2));
-                total.0 = _mm256_add_pd(total.0, _mm256_castps_pd(_mm256_unpacklo_ps(low, high)));
-                total.1 = _mm256_add_pd(total.1, _mm256_castps_pd(_mm256_unpackhi_ps(low, high)));
-            }
-            let a = _mm256_permute2f128_pd::<0x20>(total.0, total.1);
-            let b = _mm256_permute2f128_pd::<0x31>(total.0, total.1);
-            // SAFETY: as above.
-            unsafe {
-                _mm256_storeu_pd(sums.as_mut_ptr(), a);
-                _mm256_storeu_pd(sums.as_mut_ptr().add(4), b);
-            }
-        }
-    }
-}
-
-/// Returns the lower halves of values 0 to 7 and 8 to 15, then the upper halves.
-#[target_feature(enable = "avx2")]
-fn split(values: &ClassValues) -> [__m256; 4] {
-    let half = |first: usize, shift: u32| {
-        let words: [i32; 8] = std::array::from_fn(|i| (values.table[first + i].to_bits() >> shift) as i32);
-        // SAFETY: the array has eight words.
-        unsafe { _mm256_loadu_ps(words.as_ptr().cast()) }
-    };
-    [half(0, 0), half(8, 0), half(0, 32), half(8, 32)]
 }
 
 const _: () = assert!(WORDS == 2 * 4);
@@ -431,4 +372,10 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
         }
     }
     portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);
+}
+
+#[target_feature(enable = "avx2")]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Four`.
+    unsafe { shapley::explain::<Four>(tree, block, scratch) }
 }

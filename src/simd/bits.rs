@@ -104,7 +104,7 @@ pub(super) trait Bits: Copy {
     }
 }
 
-/// Some words without special instructions, which compilers optimise for every processor.
+/// The register of the portable kernel: `N` words, without special instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Words<const N: usize>([u64; N]);
 

@@ -58,7 +58,35 @@ pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usi
     })
 }
 
+/// `N` neighbouring columns of a row-major table, of which some are wanted.
+pub(super) struct Window<const N: usize> {
+    /// The columns, fewer than `N` at the end of a row; the first is wanted.
+    pub(super) columns: Range<usize>,
+    /// Index among the wanted columns of each of the `N` columns, or else of the last wanted one before it. If the columns are written
+    /// in descending order, what was written for one that is not wanted is overwritten later.
+    pub(super) indices: [usize; N],
+}
+
+/// Divides wanted columns, which are ascending, into windows; `d` is the number of columns of the table.
+pub(super) fn windows<const N: usize>(wanted: &[u32], d: usize) -> impl Iterator<Item = Window<N>> {
+    let mut index = 0;
+    std::iter::from_fn(move || {
+        let first = *wanted.get(index)? as usize;
+        let mut next = index;
+        let indices = std::array::from_fn(|j| {
+            next += usize::from(wanted.get(next).is_some_and(|&column| column as usize == first + j));
+            next - 1
+        });
+        index = next;
+        Some(Window {
+            columns: first..d.min(first + N),
+            indices,
+        })
+    })
+}
+
 /// Columns whose cells are neighbours in every row.
+#[cfg(target_arch = "x86_64")]
 pub(super) struct Neighbours {
     /// Address of the first cell of the first column.
     pub(super) first: *const f64,
@@ -69,6 +97,7 @@ pub(super) struct Neighbours {
 }
 
 /// Groups the columns into runs of neighbours in memory.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
     let mut all: Vec<Neighbours> = Vec::new();
     for column in columns {

@@ -28,8 +28,12 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
     rows: usize,
     masks: &mut [Mask],
 ) {
-    let depth = search.depth();
     assert!(masks.len() >= search.n_masks());
+    if search.is_unary() {
+        // SAFETY: the caller vouches for the processor.
+        return unsafe { unary::<V, MISSING>(search, planes, rows, masks) };
+    }
+    let depth = search.depth();
     let (missing, inverted) = (search.missing(), search.inverted());
     for part in parts::<V>(rows) {
         // SAFETY: `part` is a multiple of the register's words below WORDS, so every access lies within one aligned mask.
@@ -79,6 +83,28 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
                     mask = mask.xor(V::splat_i32(&raw const inverted[group * GROUP + s]));
                     mask.store(out.0.as_mut_ptr().add(part));
                 }
+            }
+        }
+    }
+}
+
+/// Writes the mask of each threshold, given the rows that are above each of them.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn unary<V: Bits, const MISSING: bool>(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
+    let flags = search.missing().iter().zip(search.inverted());
+    for (((missing, inverted), above), out) in flags.zip(&planes.bits).zip(masks) {
+        for part in parts::<V>(rows) {
+            // SAFETY: `part` is a multiple of the register's words below WORDS, so every access lies within one aligned mask.
+            unsafe {
+                let mut mask = V::load(above.0.as_ptr().add(part));
+                if MISSING {
+                    let nan = V::load(planes.missing.0.as_ptr().add(part));
+                    mask = mask.or_and(nan, V::splat_i32(missing));
+                }
+                mask.xor(V::splat_i32(inverted)).store(out.0.as_mut_ptr().add(part));
             }
         }
     }

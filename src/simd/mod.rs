@@ -9,9 +9,9 @@
 //! add           bytes, class values  -> sums
 //! ```
 //!
-//! `score::plan` explains how these steps score a forest. Ranking uses `bins`, `collect` and `count`, and growing uses
-//! `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain Rust, and every other kernel equals it
-//! bit for bit. No step branches on data.
+//! `score::plan` explains how these steps score a forest. Explaining scores uses `transpose` and `shapley`, ranking uses `bins`,
+//! `collect` and `count`, and growing uses `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain
+//! Rust, and every other kernel equals it bit for bit. No step branches on data.
 //!
 //! This is the only folder with `unsafe` code. It is needed for instructions that not every processor has (a kernel proves that its
 //! processor has them, because only `detect` makes one), and for unchecked accesses whose bounds the constructors of [`TreeLogic`],
@@ -71,6 +71,12 @@ mod avx512;
 mod bins;
 mod bits;
 mod convert;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "the portable kernel does not search by them")
+)]
+mod i16_keys;
+mod lanes;
 mod logic;
 // On other processors the source is tested over emulated instructions.
 #[cfg(any(target_arch = "aarch64", test))]
@@ -78,6 +84,7 @@ mod neon;
 mod portable;
 mod prefetch;
 mod search;
+pub mod shapley;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -102,7 +109,8 @@ pub use bits::{BLOCK_ROWS, Mask, WORDS};
 pub use neon::Neon;
 pub use portable::Portable;
 pub use prefetch::{prefetch_address, prefetch_cell};
-pub use search::{MAX_THRESHOLDS, Search, Threshold};
+pub use search::{MAX_THRESHOLDS, Search, Threshold, n_masks};
+use shapley::{ShapleyBlock, ShapleyScratch, ShapleyTree};
 pub use tree::{Path, Split, TreeLogic};
 
 /// Rows that are transposed and quantised at once.
@@ -115,7 +123,7 @@ pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 /// The ranks of a block of values as bit planes, and the missing values.
 #[derive(Debug, Clone)]
 pub struct Planes {
-    /// Plane `b` holds bit `b` of every rank.
+    /// Plane `b` holds bit `b` of every rank. Among few thresholds ([`Search::is_unary`]) it holds the values above threshold `b`.
     pub bits: [Mask; search::MAX_DEPTH],
     /// Rows whose value is NaN; their rank is 0.
     pub missing: Mask,
@@ -134,8 +142,15 @@ impl Planes {
 #[repr(C, align(64))]
 pub struct ClassValues {
     table: [f64; 256],
+    /// Byte `k` of the values of the first classes, for lookups of bytes.
+    #[cfg(target_arch = "x86_64")]
+    bytes: [[u8; TABLED_CLASSES]; 8],
     len: usize,
 }
+
+/// Classes whose values are also stored byte by byte.
+#[cfg(target_arch = "x86_64")]
+const TABLED_CLASSES: usize = 32;
 
 impl ClassValues {
     /// Stores the values of classes 0, 1, 2, ...; at most 256.
@@ -147,6 +162,8 @@ impl ClassValues {
         let mut table = [0.0; 256];
         table[..values.len()].copy_from_slice(values);
         Self {
+            #[cfg(target_arch = "x86_64")]
+            bytes: std::array::from_fn(|k| std::array::from_fn(|class| table[class].to_le_bytes()[k])),
             table,
             len: values.len(),
         }
@@ -175,8 +192,8 @@ impl BlockCounter {
     #[must_use]
     pub fn new(search: &Search, exact: bool) -> Self {
         Self {
-            above: vec![Mask::NONE; search.n_masks()],
-            equal: vec![Mask::NONE; search.n_masks()],
+            above: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
+            equal: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
             n: 0,
             n_missing: 0,
             n_left_out: 0,
@@ -208,7 +225,7 @@ pub trait Kernel: Copy + Send + Sync {
     /// Ranks the values of a tile, whose column `j` belongs to `searches[j]`, into some words of the planes.
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>);
 
-    /// Writes one mask per threshold (and up to a multiple of 8) for the first `rows` rows.
+    /// Writes the masks of all thresholds ([`Search::n_masks`]) for the first `rows` rows.
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
 
     /// Evaluates a tree on the rows of slot 0, which are among the first `rows`.
@@ -221,11 +238,11 @@ pub trait Kernel: Copy + Send + Sync {
         planes: &mut [Mask; MAX_PLANES],
     );
 
-    /// Combines the bits of each row's class into a byte.
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]);
+    /// Combines the bits of each row's class into a byte, for the rows of whole tiles.
+    fn classes(self, planes: &[Mask], classes: &mut [u8]);
 
-    /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]);
+    /// Adds to each sum the value of its class in the first tree, then in the second, and so on, for the rows of whole tiles.
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]);
 
     /// Writes the bin of each value, and returns the number of NaN.
     fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
@@ -257,9 +274,22 @@ pub trait Kernel: Copy + Send + Sync {
         portable::at_or_below(values, threshold, or_missing, marks);
     }
 
+    /// Adds the Shapley values of a tree to those of a block; [`shapley`] describes the steps.
+    ///
+    /// # Panics
+    /// When the block or the scratch memory is too small for the tree.
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        portable::shapley(tree, block, scratch);
+    }
+
     /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch::prefetch_rows(matrix, rows, part, parts);
+    }
+
+    /// Prefetches the cells of some rows and columns of a row-major table, which will be read soon. May do nothing.
+    fn prefetch_columns(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: Range<usize>) {
+        prefetch::prefetch_columns(matrix, rows, columns);
     }
 }
 
@@ -358,6 +388,32 @@ impl Choice {
             #[cfg(target_arch = "aarch64")]
             Self::Neon(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
             Self::Portable(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
+        }
+    }
+
+    /// Calls [`Kernel::transpose`] of the kernel.
+    pub fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            Self::Portable(kernel) => kernel.transpose(matrix, rows, columns, tile),
+        }
+    }
+
+    /// Calls [`Kernel::shapley`] of the kernel.
+    pub fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.shapley(tree, block, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.shapley(tree, block, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.shapley(tree, block, scratch),
+            Self::Portable(kernel) => kernel.shapley(tree, block, scratch),
         }
     }
 

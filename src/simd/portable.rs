@@ -5,7 +5,9 @@ use std::ops::Range;
 use ndarray::ArrayView1;
 
 use super::bits::{BLOCK_ROWS, Mask, Words};
+use super::lanes::Plain;
 use super::search::{self, Search};
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, convert, logic};
 use crate::matrix::Matrix;
@@ -39,7 +41,8 @@ impl Kernel for Portable {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-            for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
+            let (tiles, _) = values[tile.first..].as_chunks::<TILE_ROWS>();
+            for (values, word) in tiles.iter().zip(words.clone()) {
                 quantise(search, values, planes, word);
             }
         }
@@ -68,7 +71,7 @@ impl Kernel for Portable {
         unsafe { logic::evaluate::<Words<4>>(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         let (eights, _) = classes.as_chunks_mut::<8>();
         for (eight, bytes) in eights.iter_mut().enumerate() {
             let rows: [u8; 8] = std::array::from_fn(|b| planes.get(b).map_or(0, |plane| byte(plane, eight)));
@@ -76,7 +79,7 @@ impl Kernel for Portable {
         }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         add(values, classes, sums);
     }
 }
@@ -102,12 +105,23 @@ fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Ti
     }
 }
 
-fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+fn quantise(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    if search.is_unary() {
+        return compare(search, values, planes, word);
+    }
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
+/// Compares the values with each threshold.
+fn compare(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    for (threshold, plane) in search.thresholds().iter().zip(&mut planes.bits) {
+        plane.0[word] = gather_bits(&values.map(|value| u8::from(value > threshold.value)));
+    }
+    planes.missing.0[word] = gather_bits(&values.map(|value| u8::from(value.is_nan())));
+}
+
 /// Searches several values in step.
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
     let heap = &search.ordered_heap()[..1 << DEPTH];
     let mut keys = [0; TILE_ROWS];
     fill_keys(values, &mut keys);
@@ -126,8 +140,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     for level in 0..DEPTH {
         planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&codes.map(|code| (code >> level) as u8 & 1));
     }
-    let missing: [u8; TILE_ROWS] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
-    planes.missing.0[word] = gather_bits(&missing);
+    planes.missing.0[word] = gather_bits(&values.map(|value| u8::from(value.is_nan())));
 }
 
 /// Converts values to integers that order as they do. The function is not inlined, because the compiler makes slower code of both
@@ -172,6 +185,12 @@ pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, mark
     }
 }
 
+/// Takes four rows at a time.
+pub(super) fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: `Plain` needs no special instructions.
+    unsafe { shapley::explain::<Plain<4>>(tree, block, scratch) }
+}
+
 /// Combines the low bits of 64 bytes into a word.
 #[inline(always)]
 fn gather_bits(bytes: &[u8; TILE_ROWS]) -> u64 {
@@ -185,7 +204,8 @@ fn gather_bits(bytes: &[u8; TILE_ROWS]) -> u64 {
 
 /// Adds table by table, so that each sum follows the order of the trees.
 #[inline(always)]
-pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
+    assert!(sums.len() <= BLOCK_ROWS);
     let (eights, _) = sums.as_chunks_mut::<8>();
     for (eight, sums) in eights.iter_mut().enumerate() {
         let mut total = *sums;

@@ -24,8 +24,13 @@
 //! A bit plane is the same bit of the ranks of many values. The comparison of one step, over all values, is a bit plane as it
 //! stands.
 //!
+//! Among a few thresholds there is nothing to search: a value is compared with each of them, which gives the thermometer code of its
+//! rank, one bit plane per threshold ([`Search::is_unary`]).
+//!
 //! All values take the same steps, so a kernel searches many values side by side. The entries of the upper levels fit in registers,
 //! where a permutation looks up the entry `2^level + code` of all lanes at once.
+
+use super::i16_keys::I16Keys;
 
 /// Most thresholds of one [`Search`]: ranks among them fit in 16 bits.
 pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
@@ -35,6 +40,10 @@ pub(super) const MAX_DEPTH: usize = 9;
 pub(super) const SLACK: usize = 16;
 /// Number of masks that [`super::Kernel::thermometer`] makes together.
 pub(super) const GROUP: usize = 8;
+/// Most thresholds that values are compared with one by one, because a search would take longer.
+pub(super) const MAX_UNARY: usize = 8;
+
+const _: () = assert!(MAX_UNARY <= MAX_DEPTH);
 
 /// A threshold, and which rows its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,6 +77,8 @@ pub struct Search {
     heap: Vec<f32>,
     /// The heap as integers that order as the numbers do.
     ordered_heap: Vec<i32>,
+    /// The heap as 16-bit keys, where a search by them is faster.
+    i16_keys: Option<I16Keys>,
     /// For each threshold all ones if missing values count as above it, else zero.
     missing: Vec<i32>,
     /// For each threshold all ones if its mask is inverted, else zero.
@@ -104,10 +115,11 @@ impl Search {
         }
         let flags = |flag: fn(&Threshold) -> bool| {
             let mut flags: Vec<i32> = thresholds.iter().map(|t| -i32::from(flag(t))).collect();
-            flags.resize(len.next_multiple_of(GROUP), 0);
+            flags.resize(n_masks(len), 0);
             flags
         };
         Self {
+            i16_keys: I16Keys::new(thresholds, &heap),
             ordered_heap: heap.iter().map(|&threshold| ordered_bits(threshold)).collect(),
             heap,
             missing: flags(|t| t.missing_above),
@@ -125,6 +137,15 @@ impl Search {
     /// Returns the heap as integers.
     pub(super) fn ordered_heap(&self) -> &[i32] {
         &self.ordered_heap
+    }
+
+    /// Returns the heap as 16-bit keys, where a search by them is faster.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        allow(dead_code, reason = "the portable kernel does not search by them")
+    )]
+    pub(super) fn i16_keys(&self) -> Option<&I16Keys> {
+        self.i16_keys.as_ref()
     }
 
     /// Returns the number of steps, which is the number of bits of a rank.
@@ -145,11 +166,17 @@ impl Search {
         self.sorted.is_empty()
     }
 
-    /// Returns the number of masks that [`super::Kernel::thermometer`] writes: the number of thresholds, rounded up to whole
-    /// groups.
+    /// Returns the number of masks that [`super::Kernel::thermometer`] writes, see [`n_masks`].
     #[must_use]
     pub fn n_masks(&self) -> usize {
         self.missing.len()
+    }
+
+    /// Returns whether the thresholds are so few that values are compared with each of them: [`super::Kernel::quantise`] then writes
+    /// ranks as one plane per threshold, not as binary numbers.
+    #[must_use]
+    pub fn is_unary(&self) -> bool {
+        self.sorted.len() <= MAX_UNARY
     }
 
     /// Returns the thresholds in ascending order.
@@ -166,6 +193,16 @@ impl Search {
     /// Returns, for each mask, all ones if it is inverted, else zero.
     pub(super) fn inverted(&self) -> &[i32] {
         &self.inverted
+    }
+}
+
+/// Returns the number of masks of a search among `n_thresholds`: one for each of a few thresholds, otherwise whole groups.
+#[must_use]
+pub fn n_masks(n_thresholds: usize) -> usize {
+    if n_thresholds <= MAX_UNARY {
+        n_thresholds
+    } else {
+        n_thresholds.next_multiple_of(GROUP)
     }
 }
 

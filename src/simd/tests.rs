@@ -30,6 +30,8 @@ macro_rules! for_every_kernel {
 }
 
 mod bins;
+mod i16_keys;
+mod shapley;
 mod transpose;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.
@@ -151,19 +153,27 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
         kernel.quantise(searches, &tile, &mut planes, words.clone());
     }
     for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK_ROWS)) {
-        let bits = &planes.bits[..search.depth()];
+        let n_planes = if search.is_unary() {
+            search.len()
+        } else {
+            search.depth()
+        };
+        let bits = &planes.bits[..n_planes];
         for (row, value) in values.iter().enumerate() {
             let all = || bits.iter().chain([&planes.missing]);
             if !words.contains(&(row / 64)) {
                 assert!(all().all(|mask| has(mask, row) == has(&untouched.missing, row)));
                 continue;
             }
-            let rank = bits
-                .iter()
-                .enumerate()
-                .map(|(b, mask)| usize::from(has(mask, row)) << b);
-            let expected = search.thresholds().iter().filter(|t| *value > t.value).count();
-            assert_eq!(rank.sum::<usize>(), expected, "{}: the rank of {value}", kernel.name());
+            let bits: Vec<bool> = bits.iter().map(|mask| has(mask, row)).collect();
+            let above: Vec<bool> = search.thresholds().iter().map(|t| *value > t.value).collect();
+            if search.is_unary() {
+                assert_eq!(bits, above, "{}: {value}", kernel.name());
+            } else {
+                let rank: usize = bits.iter().enumerate().map(|(b, &bit)| usize::from(bit) << b).sum();
+                let expected = above.iter().filter(|&&above| above).count();
+                assert_eq!(rank, expected, "{}: the rank of {value}", kernel.name());
+            }
             assert_eq!(has(&planes.missing, row), value.is_nan(), "{}: {value}", kernel.name());
         }
     }
@@ -264,9 +274,11 @@ fn check_evaluate(
     }
 }
 
-fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
+fn check_classes(kernel: impl Kernel, planes: &[Mask], rows: usize) {
     let mut classes = [0xa5; BLOCK_ROWS];
-    kernel.classes(planes, &mut classes);
+    kernel.classes(planes, &mut classes[..rows]);
+    assert!(classes[rows..].iter().all(|&class| class == 0xa5));
+    let classes = &classes[..rows];
     for (row, &class) in classes.iter().enumerate() {
         let bits = planes.iter().enumerate();
         let expected = bits.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
@@ -274,9 +286,9 @@ fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
     }
 }
 
-fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64; BLOCK_ROWS]) {
+fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64]) {
     let values: Vec<ClassValues> = tables.iter().map(|table| ClassValues::new(table)).collect();
-    let mut actual = *sums;
+    let mut actual = sums.to_vec();
     kernel.add(&values, classes, &mut actual);
     for (row, sum) in actual.into_iter().enumerate() {
         let trees = tables.iter().zip(classes);
@@ -358,8 +370,13 @@ proptest! {
             // A kernel could easily miss a single missing value in the last row.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
+            let code = match rank.unwrap_or(0) {
+                // The rank in unary: as many ones.
+                rank if search.is_unary() => (1 << rank) - 1,
+                rank => rank,
+            };
             for (b, plane) in planes.bits.iter_mut().enumerate() {
-                plane.0[word] |= if rank.unwrap_or(0) >> b & 1 == 1 { bit } else { 0 };
+                plane.0[word] |= if code >> b & 1 == 1 { bit } else { 0 };
             }
             planes.missing.0[word] |= if rank.is_none() { bit } else { 0 };
             rank
@@ -394,22 +411,25 @@ proptest! {
     }
 
     #[test]
-    fn classes_combines_the_bits_of_the_planes(n_planes in 0..=8_usize, seed: u64) {
+    fn classes_combines_the_bits_of_the_planes(n_planes in 0..=8_usize, tiles in 1..=WORDS, seed: u64) {
         let mut random = Random::new(seed);
         let planes: Vec<Mask> = (0..n_planes).map(|_| random.mask()).collect();
-        for_every_kernel!(check_classes(&planes));
+        for_every_kernel!(check_classes(&planes, tiles * TILE_ROWS));
     }
 
     #[test]
     fn add_takes_the_trees_in_order(
-        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=4),
-        seed: u64,
+        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=5),
+        tiles in 1..=WORDS, seed: u64,
     ) {
         let mut random = Random::new(seed);
         // The numbers have such different sizes that every other order gives other sums.
-        let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
+        let mut number = || match random.below(8) {
+            0 => random.of(&[0.0, -0.0, f64::MIN_POSITIVE, -5e-324, 1e300, f64::INFINITY]),
+            scale => (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][scale % 4],
+        };
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
-        let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
+        let sums: Vec<f64> = (0..tiles * TILE_ROWS).map(|_| number()).collect();
         let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
         for_every_kernel!(check_add(&tables, &classes, &sums));
     }

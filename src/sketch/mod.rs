@@ -106,8 +106,8 @@ fn value(ordinal: u64) -> f64 {
 }
 
 impl Sketch {
-    /// Creates an empty sketch whose scope is from `low` to `high`. If `lowest` is given, only so many of the lowest values in the
-    /// scope are kept. Up to `capacity` distinct values are stored exactly.
+    /// Creates an empty sketch whose scope is from `low` to `high`. If `lowest` is given, only this number of
+    /// values is kept, the lowest in the scope. Up to `capacity` distinct values are stored exactly.
     ///
     /// # Errors
     /// [`Error::Partitions`] when the scope is empty, `lowest` is zero, or `capacity` is below two.
@@ -184,7 +184,7 @@ impl Sketch {
         Some((value(low), value(high)))
     }
 
-    /// Adds some values.
+    /// Adds values.
     pub fn add(&mut self, values: impl IntoIterator<Item = f64>) {
         let (low, _) = self.scope;
         let shift = self.shift();
@@ -232,12 +232,12 @@ impl Sketch {
     }
 
     /// Adds distinct ascending ordinals of the scope with their counts.
-    fn insert_counts(&mut self, more: &[(u64, u64)]) {
+    fn insert_counts(&mut self, added: &[(u64, u64)]) {
         let (low, _) = self.scope;
         let shift = self.shift();
         match &mut self.state {
             State::Exact(counts) => {
-                *counts = merge_counts(counts, more);
+                *counts = merge_counts(counts, added);
                 if let Some(lowest) = self.lowest {
                     let mut below = 0;
                     counts.retain(|&(_, n)| {
@@ -253,7 +253,7 @@ impl Sketch {
                 }
             }
             State::Buckets(buckets) => {
-                for &(ordinal, n) in more {
+                for &(ordinal, n) in added {
                     buckets[((ordinal - low) >> shift) as usize].add(Bucket {
                         n,
                         lowest: ordinal,
@@ -318,12 +318,12 @@ impl Sketch {
         self.n_below += other.n_below;
         match &other.state {
             State::Exact(counts) => self.insert_counts(counts),
-            State::Buckets(more) => {
+            State::Buckets(added) => {
                 if let State::Exact(counts) = &self.state {
                     self.state = State::Buckets(self.buckets_of(counts));
                 }
                 if let State::Buckets(buckets) = &mut self.state {
-                    buckets.iter_mut().zip(more).for_each(|(sum, &more)| sum.add(more));
+                    buckets.iter_mut().zip(added).for_each(|(sum, &bucket)| sum.add(bucket));
                 }
             }
         }
@@ -371,24 +371,24 @@ impl Sketch {
         let next = next - self.n_below;
         match &self.state {
             State::Exact(counts) => {
-                let at = |k| nth(counts.iter().map(|&(_, n)| n), k).and_then(|(i, _)| counts.get(i));
-                match (at(k), at(next)) {
+                let entry = |k| nth(counts.iter().map(|&(_, n)| n), k).and_then(|i| counts.get(i));
+                match (entry(k), entry(next)) {
                     (Some(&(low, _)), Some(&(high, _))) => Ok(Location::Known(low, high)),
                     _ => Err(outside()),
                 }
             }
             State::Buckets(buckets) => {
-                let at = |k| {
-                    let (i, rest) = nth(buckets.iter().map(|bucket| bucket.n), k)?;
-                    Some((i, rest, *buckets.get(i)?))
+                let bucket = |k| {
+                    let i = nth(buckets.iter().map(|bucket| bucket.n), k)?;
+                    Some((i, *buckets.get(i)?))
                 };
-                match (at(k), at(next)) {
-                    (Some((i, _, bucket)), Some((j, ..))) if i == j => Ok(if bucket.lowest == bucket.highest {
+                match (bucket(k), bucket(next)) {
+                    (Some((i, bucket)), Some((j, _))) if i == j => Ok(if bucket.lowest == bucket.highest {
                         Location::Known(bucket.lowest, bucket.lowest)
                     } else {
                         Location::Within(bucket)
                     }),
-                    (Some((.., bucket)), Some((.., other))) => Ok(Location::Known(bucket.highest, other.lowest)),
+                    (Some((_, bucket)), Some((_, other))) => Ok(Location::Known(bucket.highest, other.lowest)),
                     _ => Err(outside()),
                 }
             }
@@ -404,11 +404,11 @@ enum Location {
     Within(Bucket),
 }
 
-/// Returns the index of the group that holds item `k`, and the position of the item in the group, given the sizes of the groups.
-fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
+/// Returns the index of the group that holds item `k`, given the sizes of the groups.
+fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<usize> {
     for (i, n) in sizes.enumerate() {
         if k < n {
-            return Some((i, k));
+            return Some(i);
         }
         k -= n;
     }

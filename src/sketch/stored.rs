@@ -5,7 +5,7 @@ use crate::bytes::{Reader, Writer};
 use crate::error::Result;
 use crate::memory;
 
-const MAGIC: [u8; 8] = *b"isoxsk1\n";
+const SIGNATURE: [u8; 8] = *b"isoxsk1\n";
 
 impl Sketch {
     /// Serializes the sketch; equal values give equal bytes.
@@ -20,7 +20,7 @@ impl Sketch {
             State::Exact(counts) => counts.len(),
             State::Buckets(buckets) => buckets.len(),
         };
-        let mut writer = Writer::with_capacity(MAGIC, memory::needed(&[(n, 24), (1, 256)]))?;
+        let mut writer = Writer::with_capacity(SIGNATURE, memory::needed(&[(n, 24), (1, 256)]))?;
         let (low, high) = flushed.scope;
         let head = [
             low,
@@ -54,9 +54,10 @@ impl Sketch {
     /// Deserializes a sketch.
     ///
     /// # Errors
-    /// [`Error::File`](crate::error::Error::File) when the bytes are not a valid sketch; [`Error::Memory`](crate::error::Error::Memory).
+    /// [`Error::File`](crate::error::Error::File) when the bytes are not a valid sketch;
+    /// [`Error::Memory`](crate::error::Error::Memory).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new("a sketch", MAGIC, bytes)?;
+        let mut reader = Reader::new("a sketch", SIGNATURE, bytes)?;
         let scope = (reader.take()?, reader.take()?);
         let (lowest, capacity) = (reader.take()?, reader.take()?);
         let is_number = |ordinal: u64| !value(ordinal).is_nan() && super::ordinal(value(ordinal)) == ordinal;
@@ -79,43 +80,48 @@ impl Sketch {
         };
         reader.end()?;
         // An exact state stores ordinals and counts; buckets store counts, lowest and highest ordinals.
-        let (ns, lows, highs) = if is_exact {
+        let (counts, lows, highs) = if is_exact {
             (second, first, third)
         } else {
             (first, second, third)
         };
-        let sums = ns.iter().try_fold(sketch.n_below, |sum, &n| sum.checked_add(n));
+        let sums = counts.iter().try_fold(sketch.n_below, |sum, &n| sum.checked_add(n));
         let in_order = lows.iter().skip(1).zip(&highs).all(|(next, last)| last < next);
         let in_scope = lows
             .iter()
             .zip(&highs)
             .all(|(&low, &high)| scope.0 <= low && low <= high && high <= scope.1 && is_number(low) && is_number(high));
-        let lengths = (ns.len(), ns.len()) == (lows.len(), highs.len());
+        let same_lengths = (counts.len(), counts.len()) == (lows.len(), highs.len());
         let is_too_many = sketch.n > MAX_VALUES || sketch.n_missing > MAX_VALUES - sketch.n;
-        if !lengths || !in_order || !in_scope || ns.contains(&0) || sums.is_none_or(|sum| sum > sketch.n) || is_too_many
+        if !same_lengths
+            || !in_order
+            || !in_scope
+            || counts.contains(&0)
+            || sums.is_none_or(|sum| sum > sketch.n)
+            || is_too_many
         {
             return Err(reader.invalid("its counts contradict each other"));
         }
         // A value may be missing only if it is outside the scope or above enough of the lowest values.
-        let (below, held) = (sketch.n_below, sums.unwrap_or(0).saturating_sub(sketch.n_below));
+        let (below, kept) = (sketch.n_below, sums.unwrap_or(0).saturating_sub(sketch.n_below));
         let none_below = scope.0 > super::ordinal(f64::NEG_INFINITY) || below == 0;
-        let is_full = sketch.lowest.is_some_and(|lowest| held >= lowest);
+        let is_full = sketch.lowest.is_some_and(|lowest| kept >= lowest);
         let none_above = scope.1 < super::ordinal(f64::INFINITY) || is_full || sums == Some(sketch.n);
         if !none_below || !none_above {
             return Err(reader.invalid("values of its scope are missing"));
         }
         if is_exact {
-            let n: u64 = ns.iter().rev().skip(1).sum();
+            let n: u64 = counts.iter().rev().skip(1).sum();
             if lows.len() > capacity || (lowest > 0 && n >= lowest) {
                 return Err(reader.invalid("it has more values than its capacity"));
             }
             memory::check_available(&[(1, sketch.memory(lows.len()))])?;
-            sketch.insert_counts(&memory::collected(lows.into_iter().zip(ns))?);
+            sketch.insert_counts(&memory::collected(lows.into_iter().zip(counts))?);
             return Ok(sketch);
         }
         let shift = sketch.shift();
         let mut buckets = memory::filled(sketch.n_buckets(), Bucket::EMPTY)?;
-        for ((n, lowest), highest) in ns.into_iter().zip(lows).zip(highs) {
+        for ((n, lowest), highest) in counts.into_iter().zip(lows).zip(highs) {
             let bucket_index = (lowest - scope.0) >> shift;
             let bucket = &mut buckets[bucket_index as usize];
             if (highest - scope.0) >> shift != bucket_index || bucket.n > 0 || (n == 1 && lowest != highest) {
@@ -123,7 +129,7 @@ impl Sketch {
             }
             *bucket = Bucket { n, lowest, highest };
         }
-        if sketch.lowest.is_some() || held <= capacity as u64 {
+        if sketch.lowest.is_some() || kept <= capacity as u64 {
             return Err(reader.invalid("it has buckets although its capacity is large enough for all values"));
         }
         sketch.state = State::Buckets(buckets);

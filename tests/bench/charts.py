@@ -15,6 +15,10 @@ _MARKS = {
     "isotree": ("#e69f00", "s"),
     "coniferest": ("#009e73", "^"),
     "pyod": ("#444444", "D"),
+    "shap": ("#cc79a7", "X"),
+    "tl2cgen": ("#a6761d", "v"),
+    "treelite": ("#66a61e", "<"),
+    "onnxruntime": ("#e7298a", ">"),
     "scipy": ("#d55e00", "o"),
     "scipy_array": ("#cc79a7", "X"),
     "numpy": ("#56b4e9", "s"),
@@ -63,8 +67,9 @@ def rivals_of(work: Record) -> list[Record]:
 def ratios(record: Record, path: Path) -> None:
     """Draw the wall time of each rival divided by that of isoxide: forests above, ranks below, on one axis."""
     plt = _pyplot()
-    timed = [w for w in record["works"] if w["kind"] != "memory" and rivals_of(w)]
-    groups = [[w for w in timed if w["kind"] != "rank"], [w for w in timed if w["kind"] == "rank"]]
+    timed = [w for w in record["works"] if w["kind"] not in ("memory", "start", "desk") and rivals_of(w)]
+    ranks = [w for w in timed if w["kind"] in ("rank", "reference")]
+    groups = [[w for w in timed if w not in ranks], ranks]
     groups = [group for group in groups if group]
     if not groups:
         return

@@ -19,24 +19,30 @@ import numpy as np
 
 from .data import Data
 from .forests import Job, forest_job
-from .rankers import rank_job
+from .programs import desk_job, start_job
+from .rankers import rank_job, reference_job
 from .works import Contender, Work
 
-#: A short call is repeated so that a timing takes at least so many seconds.
-MIN_SECONDS = 0.3
 MAX_REPEATS = 20_000
+_JOBS = {"rank": rank_job, "reference": reference_job, "start": start_job, "desk": desk_job}
 #: Seconds between contenders: threads of a finished call may spin for some milliseconds and would disturb the next.
 PAUSE_SECONDS = 0.02
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of all threads, and of programs that were started and have ended."""
+    programs = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + programs.ru_utime + programs.ru_stime
 
 
 def timed(call: Callable[[], Any], repeats: int = 1) -> tuple[float, float]:
     """Return the wall time and the processor time of all threads, in seconds per call."""
     gc.collect()
     gc.disable()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     for _ in range(repeats):
         call()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
     gc.enable()
     return wall / repeats, cpu / repeats
 
@@ -65,31 +71,29 @@ def memory_above(call: Callable[[], Any]) -> tuple[int, str]:
 
 
 def isoxide_facts() -> dict[str, Any]:
-    """Return the kernel and the versions that the installed isoxide reports, if it can."""
+    """Return the kernel and the versions that the installed isoxide reports."""
     import isoxide
     from isoxide import _core
 
-    facts: dict[str, Any] = {"kernel": None, "show_versions": None}
-    if hasattr(_core, "kernel"):
-        facts["kernel"] = str(_core.kernel())
-    if hasattr(isoxide, "show_versions"):
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            returned = isoxide.show_versions()
-        # Records are published, so they must not contain paths of this machine.
-        lines = str(returned or printed.getvalue()).splitlines()
-        facts["show_versions"] = [line for line in lines if os.sep not in line]
-    return facts
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        isoxide.show_versions()
+    # Records are published, so they must not contain paths of this machine.
+    lines = [line for line in printed.getvalue().splitlines() if os.sep not in line]
+    return {"kernel": str(_core.kernel()), "show_versions": lines}
 
 
 class Child:
     def __init__(self) -> None:
         self.job: Job
         self.repeats = 1
+        self.seconds = 0.0
 
     def prepare(self, work: dict[str, Any], contender: dict[str, Any], folder: str) -> dict[str, Any]:
         own = Contender(**contender)
         task = Work(**work | {"data": Data(**work["data"]), "contenders": (own,)})
-        make = rank_job if task.kind == "rank" else forest_job
+        # A process may do several works; the table of the last one is freed first.
+        self.job, self.repeats, self.seconds = Job(lambda: None, dict), 1, task.seconds
+        make = _JOBS.get(task.kind, forest_job)
         self.job = make(task, own.library, own.threads or task.threads, own.layout or task.layout, Path(folder))
         return {"scale": self.job.scale, "facts": isoxide_facts() if own.library == "isoxide" else {}}
 
@@ -97,9 +101,9 @@ class Child:
         """Do the work once, save the result, and choose the number of repeats by the time that a call takes."""
         start = time.perf_counter()
         np.savez(path, **self.job.check())  # type: ignore[arg-type]
-        if time.perf_counter() - start < 5 * MIN_SECONDS:
+        if time.perf_counter() - start < 5 * self.seconds:
             once, _ = timed(self.job.call)
-            self.repeats = min(MAX_REPEATS, math.ceil(MIN_SECONDS / once))
+            self.repeats = min(MAX_REPEATS, math.ceil(self.seconds / once))
         return {"repeats": self.repeats}
 
     def time(self) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class Child:
             # While other contenders ran, the system may have moved this process's memory out of its caches. Fetching it
             # back takes as long as a short call, so one call is not timed.
             self.job.call()
-        return {"timing": timed(self.job.call, self.repeats)}
+        return {"timing": timed(self.job.call, self.repeats), "note": self.job.note}
 
     def memory(self) -> dict[str, Any]:
         n_bytes, method = memory_above(self.job.call)

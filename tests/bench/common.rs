@@ -1,6 +1,7 @@
 //! Tables and calls that benchmarks and instruction counts share; the tables are the same on every machine.
 
 use isoxide::error::Result;
+use isoxide::explain::Explainer;
 use isoxide::forest::{Forest, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
@@ -54,14 +55,14 @@ pub(crate) fn table(n: usize, d: usize) -> Array2<f64> {
     })
 }
 
-/// The inputs of growing beside the table.
-pub(crate) struct Plot {
+/// The inputs of growing other than the table.
+pub(crate) struct GrowInputs {
     noise: Vec<f64>,
     seeds: Vec<u32>,
     params: Params,
 }
 
-impl Plot {
+impl GrowInputs {
     /// Prepares trees of `max_samples` of `n` rows and of all `d` columns.
     pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<Self> {
         Ok(Self {
@@ -91,8 +92,14 @@ impl Plot {
 
 /// Grows 100 trees of 256 rows, and prepares them for scoring.
 pub(crate) fn scorer(x: &Input<'_>) -> Result<Scorer> {
-    let plot = Plot::new(x.n_rows(), x.n_columns(), 256, 100)?;
-    Scorer::new(plot.grow(x)?, path_length::table(256))
+    let inputs = GrowInputs::new(x.n_rows(), x.n_columns(), 256, 100)?;
+    Scorer::new(inputs.grow(x)?, path_length::table(256))
+}
+
+/// Grows 100 trees of 256 rows, and prepares them for explaining.
+pub(crate) fn explainer(x: &Input<'_>) -> Result<Explainer> {
+    let inputs = GrowInputs::new(x.n_rows(), x.n_columns(), 256, 100)?;
+    Explainer::new(inputs.grow(x)?, path_length::table(256))
 }
 
 /// Borrows a table of f64 as input.

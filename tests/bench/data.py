@@ -16,7 +16,7 @@ INTEGER_COLUMNS = 10
 
 @dataclass(frozen=True)
 class Data:
-    """What a table holds: "plain", "missing" (NaN) or "sparse"; and its shape."""
+    """Content of a table ("plain", "missing" with NaN, "sparse", or "none" for no table), and its shape."""
 
     kind: str
     n: int
@@ -59,9 +59,9 @@ def sparse_table(n: int, d: int, seed: int = 2) -> Any:
 
 
 def save(data: Data, folder: Path) -> Path:
-    """Makes the table unless it is there."""
+    """Make the table unless it is there; data of kind "none" has no table."""
     path = folder / data.file
-    if path.exists():
+    if path.exists() or data.kind == "none":
         return path
     if data.kind == "sparse":
         import scipy.sparse
@@ -74,14 +74,15 @@ def save(data: Data, folder: Path) -> Path:
 
 
 def read(data: Data, folder: Path, layout: str) -> Any:
-    """The table in memory of this process: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
+    """Return the table in memory of this process, in a layout that `Work.layout` describes."""
     if layout == "csr":
         import scipy.sparse
 
         return scipy.sparse.load_npz(folder / data.file)
     x = np.load(folder / data.file, mmap_mode="r")
-    if layout in "CF":
-        return np.array(x, order="C" if layout == "C" else "F")
+    order, dtype = order_and_dtype(layout)
+    if order in ("C", "F"):
+        return np.array(x, order="C" if order == "C" else "F", dtype=dtype)
     names = [f"c{j}" for j in range(data.d)]
     if layout == "polars":
         import polars as pl
@@ -94,16 +95,22 @@ def read(data: Data, folder: Path, layout: str) -> Any:
     return pd.DataFrame(columns)
 
 
-def columns_of(data: Data, folder: Path, places: range) -> list[np.ndarray]:
-    """Columns side by side in memory each, as a frame holds them and as sorting and comparing like them best."""
-    x = np.load(folder / data.file, mmap_mode="r")
-    return [np.ascontiguousarray(x[:, j]) for j in places]
+def order_and_dtype(layout: str) -> tuple[str, str]:
+    """Split "F int64" into the order and the dtype, which is float64 by default."""
+    order, _, dtype = layout.partition(" ")
+    return order, dtype or "float64"
 
 
-def queries_of(data: Data, folder: Path, count: int) -> np.ndarray:
-    """Rows to rank: every so many, so that they are rows of the table too."""
+def columns_of(data: Data, folder: Path, positions: range, dtype: str = "float64") -> list[np.ndarray]:
+    """Return contiguous columns, which a frame holds and which sort and compare fastest."""
     x = np.load(folder / data.file, mmap_mode="r")
-    return np.array(x[:: max(1, data.n // count)][:count])
+    return [np.ascontiguousarray(x[:, j], dtype=dtype) for j in positions]
+
+
+def queries_of(data: Data, folder: Path, count: int, dtype: str = "float64") -> np.ndarray:
+    """Return rows of the table at equal distances, to be ranked in it."""
+    x = np.load(folder / data.file, mmap_mode="r")
+    return np.array(x[:: max(1, data.n // count)][:count], dtype=dtype)
 
 
 def head(x: Any, n: int) -> Any:

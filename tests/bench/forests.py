@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .compiled import COMPILED, MAX_ROWS
 from .data import FIT_ROWS, head, read
 from .works import Work
 
@@ -21,10 +22,12 @@ class Job:
 
     #: The timed call.
     call: Callable[[], Any]
-    #: What is compared with the other contenders: the same work, once.
+    #: Do the same work once, and return what is compared with the other contenders.
     check: Callable[[], dict[str, np.ndarray]]
-    #: How much more the whole work is than the call.
+    #: The size of the work divided by that of the call.
     scale: float = 1.0
+    #: Remark on the last call, for the record.
+    note: str = ""
 
 
 class Forest(Protocol):
@@ -33,12 +36,12 @@ class Forest(Protocol):
 
 
 def _array(x: Any) -> Any:
-    """For libraries that do not read frames; what it takes is part of the timing."""
+    """Return an array for libraries that do not read frames; the conversion is part of the timing."""
     return x.to_numpy() if hasattr(x, "to_numpy") else x
 
 
 def _parameters(work: Work, threads: int) -> dict[str, Any]:
-    """Of scikit-learn's class and ours."""
+    """Return the parameters of scikit-learn's class and of isoxide's."""
     return {
         "n_estimators": work.trees,
         "max_samples": work.max_samples,
@@ -46,6 +49,13 @@ def _parameters(work: Work, threads: int) -> dict[str, Any]:
         "n_jobs": threads,
         "random_state": 0,
     }
+
+
+def _rows_per_tree(work: Work) -> int | None:
+    """Return the number of rows that each tree draws; None for all rows of the table."""
+    if work.max_samples == "auto":
+        return 256
+    return work.max_samples if isinstance(work.max_samples, int) else None
 
 
 class Isoxide:
@@ -63,6 +73,10 @@ class Isoxide:
 
     def day(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         return self.model.decision_function(x), self.model.predict(x)
+
+    def explain(self, x: Any) -> np.ndarray:
+        values: np.ndarray = self.model.shap_values(x)
+        return values
 
 
 class _UnderJoblib:
@@ -106,7 +120,7 @@ class Isotree:
     def __init__(self, work: Work, threads: int) -> None:
         import isotree
 
-        rows = 256 if work.max_samples == "auto" else None
+        rows = _rows_per_tree(work)
         missing = "impute" if work.data.kind == "missing" else "fail"
         self._new: Callable[[int], Any] = lambda n: isotree.IsolationForest(
             ntrees=work.trees,
@@ -130,7 +144,7 @@ class Coniferest:
     def __init__(self, work: Work, threads: int) -> None:
         from coniferest.isoforest import IsolationForest
 
-        rows = 256 if work.max_samples == "auto" else None
+        rows = _rows_per_tree(work)
         self._new: Callable[[int], Any] = lambda n: IsolationForest(
             n_trees=work.trees, n_subsamples=min(rows or n, n), random_seed=0, n_jobs=threads
         )
@@ -165,6 +179,20 @@ class Pyod(_UnderJoblib):
         return scores
 
 
+class Shap(Sklearn):
+    """shap's explainer of scikit-learn's forest, which is made in the fit. It works on one thread."""
+
+    def fit(self, x: Any) -> None:
+        import shap
+
+        super().fit(x)
+        self.explainer = shap.TreeExplainer(self.model, feature_perturbation="tree_path_dependent")
+
+    def explain(self, x: Any) -> np.ndarray:
+        values: np.ndarray = self.explainer.shap_values(x)
+        return values
+
+
 class NumpySum:
     """No forest: one pass over the table, to see what memory alone costs."""
 
@@ -184,14 +212,17 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
     "isotree": Isotree,
     "coniferest": Coniferest,
     "pyod": Pyod,
+    "shap": Shap,
     "numpy_sum": NumpySum,
 }
 
 
 def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Reads the table and fits the forest, if it is not the fit that is timed."""
+    """Read the table, fit the forest unless the fit is timed, and return the job."""
     warnings.filterwarnings("ignore")
     x = read(work.data, folder, layout)
+    if library in COMPILED:
+        return _compiled_job(work, library, threads, x, folder)
     forest: Any = _FORESTS[library](work, threads)
     # Under joblib's threads the last bits of scikit-learn's scores vary from run to run, so it is checked without.
     alone: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
@@ -209,8 +240,22 @@ def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path
         alone.model = forest.model
     if work.take:
         x = head(x, work.take).copy()
+    if work.kind == "explain":
+        # shap does not round to float32, so values near a threshold would go the other way.
+        rows = np.ascontiguousarray(x, dtype=np.float32)
+        return Job(lambda: forest.explain(rows), lambda: {"values": forest.explain(rows)})
     if work.kind == "day":
         return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), alone.day(x), strict=True)))
     if work.kind == "memory":
         forest.score(head(x, 2000))
     return Job(lambda: forest.score(x), lambda: {"scores": alone.score(x)})
+
+
+def _compiled_job(work: Work, library: str, threads: int, x: Any, folder: Path) -> Job:
+    """Return the job of scoring by a converted forest; the slow ones score a part of the rows."""
+    forest = COMPILED[library](work, threads, folder)
+    forest.fit(head(x, FIT_ROWS))
+    n = work.take or work.data.n
+    scored = n if library == "tl2cgen" else min(n, MAX_ROWS)
+    x = head(x, scored).copy()
+    return Job(lambda: forest.score(x), lambda: {"scores": forest.score(x)}, n / scored)

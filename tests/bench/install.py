@@ -1,6 +1,6 @@
-"""Installs the package and its rivals (the extra `bench`); a rival that cannot be installed is told, not fatal.
+"""Install the package and its rivals (the extra `bench`), and go on without rivals that cannot be installed.
 
-What is missing is recorded by the benchmark as the error of that contender.
+The benchmark records a rival that is missing as a contender that failed.
 """
 
 from __future__ import annotations

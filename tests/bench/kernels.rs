@@ -14,7 +14,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Numbers, Plot, dense, scorer, table};
+use common::{GrowInputs, Numbers, dense, explainer, scorer, table};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use isoxide::matrix::{Column, Matrix};
@@ -30,7 +30,7 @@ use ndarray::{Array2, s};
 const COLUMNS: usize = 50;
 /// Trees whose values are added at once, as the scorer does.
 const BATCH: usize = 4;
-/// Splits of a tree of 256 rows: about as many as remain of it in a plan.
+/// Splits of a tree of 256 rows that a plan keeps, about.
 const SPLITS: usize = 35;
 
 fn main() {
@@ -46,6 +46,7 @@ fn main() {
     classes(&mut criterion);
     add(&mut criterion);
     scoring(&mut criterion);
+    explaining(&mut criterion);
     ranking(&mut criterion);
     growing(&mut criterion);
     criterion.final_summary();
@@ -118,9 +119,9 @@ fn transpose(criterion: &mut Criterion) {
     );
 }
 
-/// Makes a search among 100 thresholds, of depth 7.
-fn search(numbers: &mut Numbers) -> Search {
-    let mut values: Vec<f32> = (0..100).map(|_| numbers.continuous() as f32).collect();
+/// Makes a search among `n` thresholds.
+fn search(numbers: &mut Numbers, n: usize) -> Search {
+    let mut values: Vec<f32> = (0..n).map(|_| numbers.continuous() as f32).collect();
     values.sort_unstable_by(f32::total_cmp);
     let thresholds = values.into_iter().map(|value| Threshold {
         value,
@@ -130,27 +131,39 @@ fn search(numbers: &mut Numbers) -> Search {
     Search::new(&thresholds.collect::<Vec<_>>())
 }
 
-/// Measures the time per value.
+/// Measures the time per value: few of them are near a threshold, or all of them.
 fn quantise(criterion: &mut Criterion) {
     let mut numbers = Numbers(1);
-    let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers)).collect();
     let mut values: Vec<f32> = (0..COLUMNS * TILE_ROWS).map(|_| numbers.continuous() as f32).collect();
-    let tile = Tile {
-        values: &mut values,
-        stride: TILE_ROWS,
-        first: 0,
-    };
     let mut planes = vec![Planes::NONE; COLUMNS];
-    each_kernel!(group(criterion, "quantise", COLUMNS * TILE_ROWS), |kernel| {
-        kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
-        black_box(&mut planes);
-    });
+    let mut ties = Vec::new();
+    for n_thresholds in [12, 25, 60, 100, 200] {
+        let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers, n_thresholds)).collect();
+        let mut measure = |name: String, values: &mut [f32]| {
+            let tile = Tile {
+                values,
+                stride: TILE_ROWS,
+                first: 0,
+            };
+            each_kernel!(group(criterion, &name, COLUMNS * TILE_ROWS), |kernel| {
+                kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
+                black_box(&mut planes);
+            });
+        };
+        measure(format!("quantise/{n_thresholds} thresholds"), &mut values);
+        if n_thresholds == 60 {
+            for search in &searches {
+                ties.extend((0..TILE_ROWS).map(|i| search.thresholds()[i % n_thresholds].value));
+            }
+            measure(format!("quantise/{n_thresholds} thresholds, ties"), &mut ties);
+        }
+    }
 }
 
 /// Measures the time per threshold and row, with and without missing values.
 fn thermometer(criterion: &mut Criterion) {
     let mut numbers = Numbers(2);
-    let search = search(&mut numbers);
+    let search = search(&mut numbers, 100);
     let mut planes = Planes::NONE;
     for plane in &mut planes.bits[..search.depth()] {
         *plane = mask(&mut numbers);
@@ -175,13 +188,13 @@ fn mask(numbers: &mut Numbers) -> Mask {
 /// Makes a tree of random shape over random masks, whose leaves fall into 32 classes.
 fn tree(numbers: &mut Numbers, n_masks: usize) -> TreeLogic {
     let mut paths = Vec::new();
-    // Where a path may still begin, as each slot's rows go one way only.
+    // Slots at which no path begins yet; each is the start of at most one path.
     let mut open = vec![0];
     let mut n_splits = 0;
     while n_splits < SPLITS {
         let start = open.swap_remove(numbers.word() as usize % open.len());
-        let longest = if paths.is_empty() { 8 } else { 4 };
-        let len = (1 + numbers.word() as usize % longest).min(SPLITS - n_splits);
+        let max_len = if paths.is_empty() { 8 } else { 4 };
+        let len = (1 + numbers.word() as usize % max_len).min(SPLITS - n_splits);
         let splits = (0..len).map(|_| Split {
             mask: numbers.word() as usize % n_masks,
             delta: (numbers.word() % 32) as u8,
@@ -227,7 +240,7 @@ fn classes(criterion: &mut Criterion) {
 /// Measures the time per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
 fn add(criterion: &mut Criterion) {
     let mut numbers = Numbers(5);
-    for n_classes in [16, 32, 255] {
+    for n_classes in [16, 24, 32, 255] {
         let mut table = || ClassValues::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
         let values: [ClassValues; BATCH] = std::array::from_fn(|_| table());
         let mut class = || (numbers.word() % n_classes) as u8;
@@ -243,20 +256,45 @@ fn add(criterion: &mut Criterion) {
 
 /// Measures the time per row, for 100 trees, by the plan on each kernel and by the walk.
 fn scoring(criterion: &mut Criterion) {
+    // Blocks of these tables do not stay in the second-level cache.
+    for (n_rows, n_columns) in [(16 * 1024, 100), (8 * 1024, 400), (4096, 2000)] {
+        let x = table(n_rows, n_columns);
+        let x = dense(&x);
+        let scorer = scorer(&x).unwrap();
+        let mut group = group(criterion, &format!("score/plan, {n_columns} columns"), n_rows);
+        group.sampling_mode(SamplingMode::Flat);
+        for choice in Choice::all() {
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, score::Strategy::Plan, choice);
+            group.bench_function(choice.name(), |b| b.iter(sums));
+        }
+    }
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
     let scorer = scorer(&x).unwrap();
-    let mut score = |by: &str, path, choices: &[Choice]| {
-        let mut group = group(criterion, &format!("score/{by}"), x.n_rows());
+    let mut score = |label: &str, strategy, choices: &[Choice]| {
+        let mut group = group(criterion, &format!("score/{label}"), x.n_rows());
         group.sampling_mode(SamplingMode::Flat);
         for &choice in choices {
-            let sums = || scorer.path_length_sums_with(black_box(&x), 1, path, choice);
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, strategy, choice);
             group.bench_function(choice.name(), |b| b.iter(sums));
         }
     };
     score("plan", score::Strategy::Plan, &Choice::all());
-    // No kernel has a part in it.
+    // The walk uses no kernel.
     score("walk", score::Strategy::Walk, &Choice::all()[..1]);
+}
+
+/// Measures the time per row in which 100 trees are explained.
+fn explaining(criterion: &mut Criterion) {
+    let x = table(2 * 1024, COLUMNS);
+    let x = dense(&x);
+    let explainer = explainer(&x).unwrap();
+    let mut group = group(criterion, "explain", x.n_rows());
+    group.sampling_mode(SamplingMode::Flat);
+    for choice in Choice::all() {
+        let values = || explainer.shap_values_with(black_box(&x), 1, choice);
+        group.bench_function(choice.name(), |b| b.iter(values));
+    }
 }
 
 /// SciPy's default definition.
@@ -266,7 +304,7 @@ const PERCENTILE: Definition = Definition {
     nan_policy: NanPolicy::Propagate,
 };
 
-/// Measures the time per value of a reference of 200,000, among which 260 of them are ranked.
+/// Measures the time per value of a reference of 200,000 values, of which 260 are ranked.
 fn ranking(criterion: &mut Criterion) {
     let mut numbers = Numbers(6);
     let n = 200_000;
@@ -274,7 +312,7 @@ fn ranking(criterion: &mut Criterion) {
         let rows = Matrix::from_f64(column.slice(s![..260, ..]));
         let reference = Matrix::from_f64(column.view());
         let ranks = || percentile_ranks(black_box(&reference), &rows, PERCENTILE, 1);
-        // One kernel at a time, of the process: ISOXIDE_KERNEL names another.
+        // Ranking uses the kernel of the process; ISOXIDE_KERNEL selects another one.
         group(criterion, &format!("rank/{name}"), n).bench_function(Choice::get().name(), |b| b.iter(ranks));
     };
     rank(
@@ -284,17 +322,17 @@ fn ranking(criterion: &mut Criterion) {
     rank("counts", Array2::from_shape_simple_fn((n, 1), || numbers.count()));
 }
 
-/// Measures the time per tree: 256 of 100,000 rows each, and all of 10,000.
+/// Measures the time per tree: of 256 out of 100,000 rows, and of 10,000 rows.
 fn growing(criterion: &mut Criterion) {
     let x = table(100_000, COLUMNS);
-    let some = x.slice(s![..10_000, ..]).to_owned();
+    let first_rows = x.slice(s![..10_000, ..]).to_owned();
     for (name, x, max_samples, n_trees) in [
         ("grow/256 of 100,000 rows", &x, 256, 100),
-        ("grow/10,000 rows", &some, 10_000, 4),
+        ("grow/10,000 rows", &first_rows, 10_000, 4),
     ] {
         let x = dense(x);
-        let plot = Plot::new(x.n_rows(), COLUMNS, max_samples, n_trees).unwrap();
-        let grown = || plot.grow(black_box(&x));
+        let inputs = GrowInputs::new(x.n_rows(), COLUMNS, max_samples, n_trees).unwrap();
+        let grown = || inputs.grow(black_box(&x));
         group(criterion, name, n_trees).bench_function(Choice::get().name(), |b| b.iter(grown));
     }
 }

@@ -1,7 +1,8 @@
-"""What a run was made on, without anything that names the machine."""
+"""Describe the machine and the versions of a run, without anything that names the machine."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -11,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 
 LIBRARIES = (
     *("isoxide", "scikit-learn", "numpy", "scipy", "pandas", "polars"),
-    *("isotree", "coniferest", "pyod", "joblib", "matplotlib"),
+    *("isotree", "coniferest", "pyod", "treelite", "tl2cgen", "skl2onnx", "onnxruntime", "joblib", "matplotlib"),
 )
 _SIMD = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "asimd", "sve")
+#: AMD's microarchitectures by family, and within family 25 by ranges of models.
+_ZEN_3_MODELS = (*range(0x00, 0x10), *range(0x20, 0x60))
+_ZEN = {"23": "Zen 1 or 2", "26": "Zen 5"}
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of Linux's list."""
+    """Return the first processor of Linux's list."""
     try:
         text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -30,12 +35,12 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return int(joblib.cpu_count())
 
 
 def load() -> float:
-    """Processes that wanted to run during the last minute; above 0 before a run, somebody else works here."""
+    """Return how many processes wanted to run during the last minute; before a run, they are somebody else's."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
@@ -63,14 +68,49 @@ def machine() -> dict[str, Any]:
     }
 
 
-def slug(facts: dict[str, Any]) -> str:
-    """For the name of a record."""
-    name = re.sub(r"\((r|tm)\)|\b(cpu|processor)\b|@.*", " ", facts["cpu"].lower())
-    return re.sub(r"[^a-z0-9]+", "-", f"{name} {facts['cores']} cores").strip("-")
+def processor(facts: dict[str, Any]) -> str:
+    """Return the name of a processor, with AMD's microarchitecture: virtual machines often hide the model's name."""
+    name = " ".join(re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b|@.*", " ", facts["cpu"], flags=re.IGNORECASE).split())
+    family, model = facts.get("family"), facts.get("model")
+    zen = _ZEN.get(family or "")
+    if family == "25":
+        zen = "Zen 3" if int(model or 0) in _ZEN_3_MODELS else "Zen 4"
+    return f"{name} {zen}" if zen and name.startswith("AMD") else name
+
+
+def kernels() -> tuple[str, str]:
+    """Return the kernel that isoxide uses, which ISOXIDE_KERNEL may choose, and the fastest of this processor."""
+    from isoxide import _core
+
+    return str(_core.kernel()), str(_core.kernels()[0])
+
+
+def without_avx512() -> dict[str, str]:
+    """Return the environment in which NumPy does without AVX-512, if isoxide has been told to do without it.
+
+    A record of ``ISOXIDE_KERNEL=avx2`` then compares both with the instructions of a processor without AVX-512.
+    """
+    used, fastest = kernels()
+    if used == fastest or fastest != "avx512":
+        return {}
+    config = np.show_config(mode="dicts") or {}
+    wide = [name for name in config["SIMD Extensions"].get("found", []) if "AVX512" in name or name == "X86_V4"]
+    return {"NPY_DISABLE_CPU_FEATURES": " ".join(wide)} if wide else {}
+
+
+def build() -> str:
+    """Return a digest of the installed isoxide: results of another build are not results of this one."""
+    import isoxide
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(isoxide.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".so", ".pyd"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def versions() -> dict[str, str | None]:
-    """Of everything that takes part; `None` is what is not installed."""
+    """Return the version of every library that takes part; None if it is not installed."""
     found: dict[str, str | None] = {}
     for library in LIBRARIES:
         try:
@@ -81,10 +121,10 @@ def versions() -> dict[str, str | None]:
 
 
 def commit() -> str | None:
-    """The commit of this source, marked if there are changes to it."""
+    """Return the commit of this source, marked if there are changes to it."""
     try:
         done = subprocess.run(
-            ["git", "describe", "--always-show", "--dirty"],
+            ["git", "describe", "--always", "--dirty"],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,

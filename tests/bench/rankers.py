@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import columns_of, queries_of, read
+from .data import columns_of, order_and_dtype, queries_of, read
 from .forests import Job
 from .works import Work
 
-#: What would take minutes is done on four columns, two of either kind, and scaled up.
+#: Work that would take minutes is done on four columns, two of each kind, and scaled up.
 FEW_COLUMNS = 4
-#: Likewise with scipy's queries: each takes the same time, one pass over the column.
+#: scipy ranks this many queries, and its time is scaled up: each query takes one pass over the column.
 FEW_QUERIES = 20
+#: Up to this many comparisons per column, scipy ranks all queries.
+FEW_COMPARISONS = 1_000_000
 
 Rank = Callable[[], np.ndarray]
 
@@ -89,10 +91,12 @@ _RANKERS: dict[str, Callable[[list[np.ndarray], np.ndarray], Rank]] = {
 
 
 def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Reads the table; the check is made on the part that all contenders rank."""
+    """Read the table and return the job; the check is made on the part that all contenders rank."""
     assert work.take is not None
-    queries = queries_of(work.data, folder, work.take)
-    few, share = min(FEW_COLUMNS, work.data.d), min(FEW_QUERIES, work.take)
+    dtype = order_and_dtype(layout)[1]
+    queries = queries_of(work.data, folder, work.take, dtype)
+    few = min(FEW_COLUMNS, work.data.d)
+    share = work.take if work.data.n * work.take <= FEW_COMPARISONS else min(FEW_QUERIES, work.take)
     if library == "isoxide":
         from isoxide import rank_features
 
@@ -105,7 +109,31 @@ def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) 
         return Job(call, lambda: {"percentiles": call()[:share, :few]})
     n_columns = work.data.d if library in ("numpy", "polars") else few
     n_queries = share if library in ("scipy", "scipy_array") else work.take
-    columns = columns_of(work.data, folder, range(n_columns))
+    columns = _columns(work, n_columns, layout, folder)
     rank = _RANKERS[library](columns, np.ascontiguousarray(queries[:n_queries, :n_columns]))
     scale = work.data.d / n_columns * work.take / n_queries
     return Job(rank, lambda: {"percentiles": rank()[:share, :few]}, scale)
+
+
+def reference_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
+    """Read the table and return the job of sorting its columns; the check is made by ranking a few rows."""
+    queries = queries_of(work.data, folder, FEW_QUERIES, order_and_dtype(layout)[1])
+    if library == "isoxide":
+        from isoxide import RankReference
+
+        x = read(work.data, folder, layout)
+        return Job(
+            lambda: RankReference(x, n_jobs=threads),
+            lambda: {"percentiles": RankReference(x, n_jobs=threads).rank_features(queries).percentiles},
+        )
+    columns = _columns(work, work.data.d, layout, folder)
+    rank = _by_numpy(columns, queries)
+    return Job(lambda: [np.sort(column) for column in columns], lambda: {"percentiles": rank()})
+
+
+def _columns(work: Work, count: int, layout: str, folder: Path) -> list[np.ndarray]:
+    """Return the first columns of the table as the rivals get them."""
+    if work.same_array:
+        x = read(work.data, folder, layout)
+        return [x[:, j] for j in range(count)]
+    return columns_of(work.data, folder, range(count), order_and_dtype(layout)[1])

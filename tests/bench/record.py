@@ -1,9 +1,14 @@
-"""Make, write and read the record of a benchmark run: every timing and the statistics of the timings."""
+"""Make, write and read the record of a benchmark run: every timing and the statistics of the timings.
+
+There is one record per kind of machine, which is a processor and a kernel of isoxide. A new run on the same kind
+replaces it.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
+import re
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +40,8 @@ class Outcome:
     equal: bool | None = None
     #: Spearman's correlation with isoxide's scores, for forests other than scikit-learn's.
     agreement: float | None = None
+    #: The largest difference from isoxide's scores, for libraries that score scikit-learn's trees.
+    difference: float | None = None
     error: str | None = None
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -76,10 +83,12 @@ def summary(work: Work, outcomes: list[Outcome]) -> Record:
 
 def new_record(settings: dict[str, Any]) -> Record:
     return {
-        "schema": 1,
+        "schema": 2,
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "complete": False,
         "machine": machine.machine(),
+        "kernel": machine.kernels()[0],
+        "fastest_kernel": machine.kernels()[1],
         "versions": machine.versions(),
         "commit": machine.commit(),
         "settings": settings,
@@ -88,8 +97,24 @@ def new_record(settings: dict[str, Any]) -> Record:
     }
 
 
+def is_limited(record: Record) -> bool:
+    """Return whether ISOXIDE_KERNEL chose another kernel than the fastest one of the processor."""
+    return bool(record["kernel"] != record["fastest_kernel"])
+
+
+def kind(record: Record) -> str:
+    """Return the kind of machine in words: the processor and the kernel of isoxide."""
+    instead = f" instead of {record['fastest_kernel']}" if is_limited(record) else ""
+    return f"{machine.processor(record['machine'])}, {record['kernel']}{instead}"
+
+
+def kind_slug(record: Record) -> str:
+    """Return the kind of machine for the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", kind(record).lower()).strip("-")
+
+
 def path_of(record: Record) -> Path:
-    return RECORDS / f"{machine.slug(record['machine'])}-{record['started'][:10]}.json"
+    return RECORDS / f"{kind_slug(record)}.json"
 
 
 def write(record: Record, path: Path) -> None:
@@ -102,18 +127,35 @@ def read(path: Path) -> Record:
     return record
 
 
-def latest() -> Path:
-    """Return the path of the record of the latest complete run."""
-    complete = [(r["started"], p) for p in RECORDS.glob("*.json") if (r := read(p))["complete"]]
-    if not complete:
+def complete() -> list[Record]:
+    """Return the records of complete runs, one per kind of machine: AVX-512 first, and limited ones last."""
+    records = [record for path in sorted(RECORDS.glob("*.json")) if (record := read(path))["complete"]]
+    if not records:
         raise SystemExit("no record of a complete run in tests/bench/records; `make bench` makes one")
-    return max(complete)[1]
+    return sorted(records, key=lambda r: (is_limited(r), r["kernel"] != "avx512", kind(r)))
+
+
+def find(record: Record, row: int, features: dict[str, Any]) -> Record | None:
+    """Return the first work of a row with these features; a feature None stands for the number of cores."""
+    cores = record["machine"]["cores"]
+
+    def fits(work: Record) -> bool:
+        values = work | work["data"] | {"kind": work["kind"]}
+        return work["row"] == row and all(values[k] == (cores if v is None else v) for k, v in features.items())
+
+    return next((work for work in record["works"] if fits(work)), None)
+
+
+def is_wrong(outcome: Record) -> bool:
+    """Return whether an outcome is a defect of isoxide: it failed, or its results differ from those it reproduces."""
+    return bool(outcome["equal"] is False or (outcome["library"] == "isoxide" and outcome["error"]))
 
 
 def failures(record: Record) -> list[str]:
-    """Return a line for each contender that failed."""
+    """Return a line for each contender that failed, or that is not installed."""
     return [
-        f"row {work['row']}, {work['title']}, {work['threads']} thread(s), {outcome['name']}: {outcome['error']}"
+        f"{kind(record)}: row {work['row']}, {work['title']}, {work['threads']} thread(s), "
+        f"{outcome['name']}: {outcome['error']}"
         for work in record["works"] + record["growth"]
         for outcome in work["contenders"]
         if outcome["error"]

@@ -1,8 +1,8 @@
-"""Counts the instructions of fixed workloads and compares with counts.json; `make counts` runs it.
+"""Count the instructions of fixed workloads, and compare them with counts.json; `make counts` runs it.
 
-Seconds tell little on a machine that others use too; the number of instructions does not depend on them. Nor does it
-tell of caches, branches or waiting: `make bench` does. Counted by callgrind, which also fixes what the processor is
-said to be, so what the C library chooses for it.
+The number of instructions does not depend on other programs on the machine, unlike time, but it does not show the costs
+of caches, branches and waiting, which `make bench` measures. callgrind counts, and simulates a fixed processor, so that
+the C library always chooses the same functions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORD = pathlib.Path(__file__).with_name("counts.json")
-#: Growth beyond this share fails.
+#: Maximum growth of a count that is accepted, as a share.
 LIMIT = 0.05
-#: What workloads.rs returns when the processor lacks the kernel.
+#: Exit code of workloads.rs if the processor lacks the kernel.
 NO_SUCH_KERNEL = 3
 #: The kernels that each workload may depend on; callgrind does not know AVX-512.
 BOTH, ANY = ("avx2", "portable"), ("portable",)
@@ -32,18 +32,20 @@ WORKLOADS = {
     "plan-score": BOTH,
     "plan-sparse": BOTH,
     "walk": ANY,
+    "explain-compile": ANY,
+    "explain": BOTH,
     "rank": BOTH,
 }
 
 
 def output(*command: str) -> str:
-    # Flags of the user's own for the compiler would make another program.
+    # Compiler flags of the user would change the program.
     env = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": ""}
     return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def tools() -> dict[str, str]:
-    """What made the program, and what counts."""
+    """Return the versions of the compiler and of valgrind."""
     compiler = dict(re.findall(r"^([\w-]+): (.*)$", output("rustc", "-vV"), re.M))
     return {
         "compiler": f"rustc {compiler['release']} ({compiler['commit-hash'][:9]}) for {compiler['host']}",
@@ -52,17 +54,17 @@ def tools() -> dict[str, str]:
 
 
 def build() -> str:
-    """The program with the workloads, compiled as a release is."""
+    """Compile the workloads like a release, and return the path of the program."""
     messages = output("cargo", "bench", "--quiet", "--locked", "--no-run", "--bench=counts", "--message-format=json")
     programs = [json.loads(line).get("executable") for line in messages.splitlines()]
     return next(program for program in programs if program)
 
 
 def count(program: str, workload: str, kernel: str) -> int | None:
-    """The instructions of one workload, or None if the processor lacks the kernel."""
+    """Return the number of instructions of a workload, or None if the processor lacks the kernel."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind.out"
-        run = subprocess.run(
+        process = subprocess.run(
             [
                 "valgrind",
                 "--tool=callgrind",
@@ -71,32 +73,32 @@ def count(program: str, workload: str, kernel: str) -> int | None:
                 program,
                 workload,
             ],
-            # Nothing else of the environment: some variables change what a program does before its work.
+            # No other variables, since some change what a program does when it starts.
             env={"PATH": os.environ["PATH"], "ISOXIDE_KERNEL": kernel},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
-        if run.returncode == NO_SUCH_KERNEL:
+        if process.returncode == NO_SUCH_KERNEL:
             return None
         total = re.search(r"^totals: (\d+)$", out.read_text(), re.M) if out.exists() else None
-        if run.returncode or not total or not int(total[1]):
-            sys.exit(f"{workload} ({kernel}) was not counted:\n{run.stderr}")
+        if process.returncode or not total or not int(total[1]):
+            sys.exit(f"{workload} ({kernel}) was not counted:\n{process.stderr}")
         return int(total[1])
 
 
 def count_all() -> dict[str, int | None]:
     program = build()
     jobs = [(workload, kernel) for workload, kernels in WORKLOADS.items() for kernel in kernels]
-    # At once: whatever else runs changes no count.
+    # In parallel, since other programs do not change the counts.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = list(pool.map(lambda job: count(program, *job), jobs))
     return {f"{workload}, {kernel}": n for (workload, kernel), n in zip(jobs, counts, strict=True)}
 
 
 def compare(counts: dict[str, int | None], recorded: dict[str, int]) -> list[str]:
-    """Prints the table; what grew too much, or has never been counted."""
+    """Print a table, and return the workloads that grew too much or have no recorded count."""
     grown = []
     print(f"{'workload, kernel':24}{'recorded':>14}{'now':>14}{'change':>10}")
     for name, now in counts.items():
@@ -110,9 +112,9 @@ def compare(counts: dict[str, int | None], recorded: dict[str, int]) -> list[str
 
 
 def main() -> None:
-    """Compares, or accepts."""
+    """Compare the counts with the record, or record them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accept", action="store_true", help="record what is counted now")
+    parser.add_argument("--accept", action="store_true", help="record the new counts")
     accept = parser.parse_args().accept
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"counts": {}}
     now, counts = tools(), count_all()
@@ -130,11 +132,11 @@ def main() -> None:
     if differing:
         print(f"Counted with {', '.join(differing)}.")
     if record.get("compiler") != now["compiler"]:
-        print("Counts of two compilers tell nothing of the source. `make accept-counts` records those of this one.")
+        print("Counts of two compilers cannot be compared. `make accept-counts` records those of this one.")
     elif grown:
         sys.exit(
             f"More than {LIMIT:.0%} above the record, or not in it: {'; '.join(grown)}.\n"
-            "If that is the price of something, `make accept-counts` records it."
+            "If the growth is justified, `make accept-counts` records it."
         )
 
 

@@ -1,6 +1,4 @@
-//! Workloads whose instructions `check.py` counts; each process runs one.
-//!
-//! `ISOXIDE_KERNEL` names the kernel, so that it also holds where the core chooses for itself.
+//! Workloads whose instructions `check.py` counts. Each process runs one, with the kernel that `ISOXIDE_KERNEL` names.
 
 #[path = "../bench/common.rs"]
 mod common;
@@ -8,7 +6,7 @@ mod common;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use common::{Numbers, Plot, dense, scorer, table};
+use common::{GrowInputs, Numbers, dense, explainer, scorer, table};
 use isoxide::error::{Error, Result};
 use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
@@ -20,13 +18,15 @@ use ndarray::s;
 type Workload = fn() -> Result<()>;
 
 /// Every workload by name.
-const WORKLOADS: [(&str, Workload); 7] = [
+const WORKLOADS: [(&str, Workload); 9] = [
     ("grow-auto", || growing(30_000, 20, 256, 100)),
     ("grow-all", || growing(3_000, 10, 3_000, 10)),
     ("plan-compile", compiling),
     ("plan-score", || scoring(4_096, Strategy::Plan)),
     ("plan-sparse", sparse),
     ("walk", || scoring(64, Strategy::Walk)),
+    ("explain-compile", compiling_explanations),
+    ("explain", explaining),
     ("rank", ranking),
 ];
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let Some((_, workload)) = WORKLOADS.iter().find(|(known, _)| *known == name) else {
         let names = WORKLOADS.map(|(name, _)| name).join(", ");
         eprintln!("`make counts` runs this; workloads: {names}");
-        // Not a failure: `cargo bench` calls every benchmark there is, with options of its own.
+        // This is no failure: `cargo bench` calls every benchmark, with options of its own.
         return ExitCode::from(u8::from(!name.starts_with("--")));
     };
     match Choice::requested().and_then(|_| workload()) {
@@ -64,15 +64,15 @@ fn counted<T>(work: impl Fn() -> Result<T>) -> Result<()> {
     result.transpose().map(|_| ())
 }
 
-/// Grows trees. Drawing 256 of 30,000 rows looks cells up in place, and drawing all rows does not, so both ways are counted.
+/// Grows trees. Trees of 256 of 30,000 rows read cells from the table, and trees of all rows read a copy, so both are counted.
 fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()> {
     let x = table(n, d);
     let x = dense(&x);
-    let plot = Plot::new(n, d, max_samples, n_trees)?;
-    counted(|| plot.grow(&x))
+    let inputs = GrowInputs::new(n, d, max_samples, n_trees)?;
+    counted(|| inputs.grow(&x))
 }
 
-/// Compiles the plan with the first row; scoring that row is little beside it.
+/// Compiles the plan, and scores one row, which takes few instructions in comparison.
 fn compiling() -> Result<()> {
     let x = table(4_096, 20);
     let scorer = scorer(&dense(&x))?;
@@ -109,6 +109,23 @@ fn sparse() -> Result<()> {
     )?;
     let x = Input::Sparse(x);
     warm(&scorer(&x)?, &x, Strategy::Plan)
+}
+
+/// Compiles the steps with the first row; explaining that row is little beside it.
+fn compiling_explanations() -> Result<()> {
+    let x = table(4_096, 20);
+    let explainer = explainer(&dense(&x))?;
+    let row = Input::Dense(Matrix::from_f64(x.slice(s![..1, ..])));
+    counted(|| explainer.shap_values_with(&row, 1, Choice::get()))
+}
+
+fn explaining() -> Result<()> {
+    let x = table(4_096, 20);
+    let explainer = explainer(&dense(&x))?;
+    let rows = Input::Dense(Matrix::from_f64(x.slice(s![..512, ..])));
+    let explain = || explainer.shap_values_with(&rows, 1, Choice::get());
+    explain()?;
+    counted(explain)
 }
 
 /// SciPy's default definition.

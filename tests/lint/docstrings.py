@@ -1,7 +1,7 @@
-"""Check how the package's docstrings begin and how long they are; `make lint` runs it.
+"""Check how docstrings of the package begin and how long they are; `make lint` runs it.
 
-ruff's D401 knows an imperative by a word list of its own, and passes every first word that the list lacks ("The",
-"What", "All", "Percentile"). This check is the other way round: a summary has to begin with a word of `verbs.txt`.
+ruff's D401 recognizes imperatives by a list of verbs, and accepts every first word that the list lacks ("The",
+"What", "All", "Percentile"). This check accepts only summaries that begin with a word of `verbs.txt`.
 
 1. The summary of a function, method or property begins with a verb of `verbs.txt` in the imperative. "Number of rows"
    is a noun phrase although "number" is a verb too, so no verb is followed by "of".
@@ -22,9 +22,9 @@ from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[2]
 VERBS = frozenset(pathlib.Path(__file__).with_name("verbs.txt").read_text(encoding="utf-8").split())
-#: Words that no sentence begins with, since what follows them has no subject yet.
+#: Words that no sentence may begin with, since its subject would come too late.
 NO_SUBJECT = ("Of", "That", "Those", "As", "What", "Where")
-#: Words that begin a clause or stand for a noun that is not said.
+#: Words that begin a clause or replace a noun.
 NO_NOUN = (*NO_SUBJECT, "All", "Both", "Each", "Everything", "How", "None", "Nothing", "Some", "Which", "Why")
 CLAUSE = re.compile(rf"({'|'.join(NO_NOUN)})\b")
 FEWEST_WORDS = 5
@@ -77,7 +77,7 @@ def summary_objection(node: Documented, text: str) -> str | None:
 
 
 def violations(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the words of each violation in a file."""
+    """Yield the line and a description of each violation in a file."""
     module = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(module):
         if not isinstance(node, Documented) or (text := ast.get_docstring(node)) is None:

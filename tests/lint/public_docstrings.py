@@ -1,4 +1,7 @@
-"""numpydoc's validation of every public name; `make lint` runs it. (Its own command looks at private names as well.)"""
+"""Check the docstrings of all public names with numpydoc; `make lint` runs it.
+
+The command of numpydoc would check private names too.
+"""
 
 import inspect
 import sys
@@ -15,11 +18,11 @@ import isoxide.spark
 import isoxide.stream
 import isoxide.ueba
 
-#: Checks that are not ours, with the reason.
+#: Checks that are skipped, and the reason.
 EXCLUDED = {
     "ES01": "an extended summary only where there is more to say",
-    "SA01": "a See Also section likewise",
-    "EX01": "examples of simple methods stand in their class; functions must have one (test_docstrings.py)",
+    "SA01": "a See Also section only where it helps",
+    "EX01": "examples of simple methods are in their class; functions must have one (test_docstrings.py)",
     "GL08": "attributes set by scikit-learn's base classes",
 }
 MODULES = (
@@ -32,20 +35,20 @@ MODULES = (
     isoxide.spark,
     isoxide.dask,
 )
-#: Of a property, and of a class whose instances a function makes.
+#: Further checks that are skipped for properties, and for classes whose instances are made by functions.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
     name: {"PR01"}
     for name in (
         "FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan", "StreamTable",
-        "SparkTable", "DaskTable",
+        "SparkTable", "DaskTable", "Drift", "Explanation", "Model",
     )
 }  # fmt: skip
 
 
 def public_names() -> Iterator[tuple[str, set[str]]]:
-    """Dotted names, and which further checks do not apply."""
-    for module, name in ((home, name) for home in MODULES for name in home.__all__):
+    """Yield dotted names, and the further checks that are skipped for each."""
+    for module, name in ((public, name) for public in MODULES for name in public.__all__):
         item = getattr(module, name)
         yield f"{module.__name__}.{name}", MADE_BY_FUNCTIONS.get(name, set())
         for member, value in vars(item).items() if inspect.isclass(item) else ():
@@ -60,14 +63,14 @@ def public_names() -> Iterator[tuple[str, set[str]]]:
 
 
 def main() -> int:
-    """Print what numpydoc objects to; the exit code is 1 if there is anything."""
-    found = 0
+    """Print each violation; the exit code is 1 if there is any."""
+    count = 0
     for name, exempt in public_names():
         for code, message in validate(name)["errors"]:
             if code not in EXCLUDED and code not in exempt:
                 print(f"{name}: {code} {message}")
-                found += 1
-    return min(found, 1)
+                count += 1
+    return min(count, 1)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Set up all tests: one seed for everything random, and which tests and modules belong to which run.
+"""Set up all tests: one seed for everything random, and the tests that belong to each run.
 
-The markers are listed in `pyproject.toml`. Two things are added here to what pytest does with them:
+The markers are listed in `pyproject.toml`. This file adds two rules:
 
-- A test that draws its data anew for each seed, be it by Hypothesis or by the fixture `seed`, is marked `search`.
-- A module that is marked as a whole (`pytestmark`) and left out by the run (`-m "not spark"`) is not even imported, so
-  that it may import what is not installed there, and costs no time.
+- A test whose data depend on the seed (by Hypothesis or the fixture `seed`) is marked `search`.
+- A module whose `pytestmark` excludes it from the run (`-m "not spark"`) is not imported, so it may import packages
+  that are not installed, and takes no time.
 """
 
 import ast
+import os
 import pathlib
 import re
 
@@ -25,7 +26,8 @@ hypothesis.settings.load_profile("isoxide")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Seed Hypothesis before its own plugin looks for a seed."""
+    """Seed Hypothesis before its own plugin looks for a seed, and the workers of pytest-xdist with the same seed."""
+    os.environ["ISOXIDE_TEST_SEED"] = str(SEED)
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = str(SEED)
 
@@ -35,7 +37,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Tell the seed of a run that failed once more where it is seen: `-q` prints no header."""
+    """Print the seed after a run that failed, since `-q` prints no header."""
     if exitstatus == pytest.ExitCode.TESTS_FAILED:
         terminalreporter.write_line(f"ISOXIDE_TEST_SEED={SEED} repeats what was drawn")
 
@@ -52,8 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("search")
 
 
-def left_out(expression: str) -> set[str]:
-    """Return the markers whose tests an expression leaves out whatever else they are marked with."""
+def excluded_markers(expression: str) -> set[str]:
+    """Return the markers that exclude a test from the run, whatever other markers it has."""
     terms = [] if re.search(r"[()]|\bor\b", expression) else expression.split(" and ")
     return {term.split()[1] for term in terms if re.fullmatch(r"\s*not \w+\s*", term)}
 
@@ -67,7 +69,7 @@ def module_markers(path: pathlib.Path) -> set[str]:
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
-    excluded = left_out(config.getoption("markexpr"))
+    excluded = excluded_markers(config.getoption("markexpr"))
     if excluded and collection_path.suffix == ".py" and excluded & module_markers(collection_path):
         return True
     return None

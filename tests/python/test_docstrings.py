@@ -1,4 +1,4 @@
-"""Every example in a docstring and in the README runs and shows what it says."""
+"""Run the examples in docstrings and documents, and compare their output."""
 
 import doctest
 import importlib
@@ -17,22 +17,22 @@ import isoxide.ueba
 from isoxide._partitioned import table
 
 ROOT = pathlib.Path(__file__).parents[2]
-#: Engines have tests that run their examples: `make test-oldest` does without these, and Spark's want a session.
+#: The examples of the engines run in the tests of the engines, which need Spark or dask.
 ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
-#: Classes whose instances functions make; the examples of these show one.
-MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
-HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
-PUBLIC = [*((home, name) for home in HOMES for name in home.__all__), (table, "PartitionedTable")]
+#: Results of functions. They need no example, since those of the functions show them.
+RESULT_CLASSES = {"Explanation", "FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
+PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
+PUBLIC = [*((module, name) for module in PUBLIC_MODULES for name in module.__all__), (table, "PartitionedTable")]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
 
 
 def run(item, name):
-    """Runs the examples of an object and of its members; returns how many there are."""
+    """Run the examples of an object and of its members, and return their number."""
     runner = doctest.DocTestRunner()
-    # `module=False`: public names say that they live in the package, their methods that they live in its modules.
+    # `module=False`: the `__module__` of a public class is the package, that of its methods a module in it.
     for test in doctest.DocTestFinder().find(item, name, module=False, globs={name: item, **vars(isoxide)}):
         runner.run(test)
     assert runner.failures == 0
@@ -40,29 +40,28 @@ def run(item, name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_of_modules(name):
+def test_examples_of_modules_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize(("home", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
-def test_public_names_have_examples_that_run(home, name):
-    public = getattr(home, name)
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
+def test_public_names_have_examples_that_run(module, name):
+    public = getattr(module, name)
     assert public.__doc__
-    tried = run(public, name)
-    if name not in MADE:
-        assert tried > 0
+    n_examples = run(public, name)
+    if name not in RESULT_CLASSES:
+        assert n_examples > 0
         assert ">>>" in public.__doc__
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "python").rglob("*.py")), ids=lambda path: path.stem)
-def test_budgets_are_per_month(path):
-    """`alerts_per_month` means the same wherever it is a parameter."""
+def test_every_description_of_alerts_per_month_says_month(path):
     for text in re.findall(r"^ +alerts_per_month : float.*\n((?: {8,}.*\n)+)", path.read_text(), re.MULTILINE):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md"])
-def test_documents(name):
+@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md", "docs/explanations.md"])
+def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / name), module_relative=False)
     assert results.attempted > 0
     assert results.failed == 0

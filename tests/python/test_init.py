@@ -1,4 +1,4 @@
-"""What importing the package and starting the command import, and what they leave for later."""
+"""Test which modules `import isoxide` and the command import, and which ones only when they are needed."""
 
 import subprocess
 import sys
@@ -25,9 +25,9 @@ finally:
 
 
 def imported_by(code):
-    """Return the modules that a new process imports for some code, and what the code prints."""
-    done = subprocess.run([sys.executable, "-c", PRINT_NEW, code], capture_output=True, text=True, check=True)
-    return set(done.stderr.split()), done.stdout
+    """Return the modules that the code imports in a new process, and what it prints."""
+    process = subprocess.run([sys.executable, "-c", PRINT_NEW, code], capture_output=True, text=True, check=True)
+    return set(process.stderr.split()), process.stdout
 
 
 def packages(modules):
@@ -45,7 +45,7 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stderr(sys.stdout):
     modules, printed = imported_by(code)
     assert "isoxide" in printed
     assert not packages(modules) & SLOW
-    # The command itself is imported once its arguments are understood.
+    # The functions of the command are imported only after its arguments are parsed.
     assert "isoxide._cli._commands" not in modules
 
 
@@ -55,6 +55,7 @@ def test_names_are_imported_when_they_are_first_used():
     assert not packages(modules) & SLOW
 
 
+@pytest.mark.slow
 def test_a_forest_imports_no_more_than_scikit_learn():
     modules, _ = imported_by("import sklearn.ensemble; before |= {*sys.modules}; from isoxide import IsolationForest")
     assert "isoxide._forest.estimator" in modules
@@ -68,6 +69,7 @@ def test_ranks_import_numpy_only(name):
     assert packages(modules) & SLOW == {"numpy"}
 
 
+@pytest.mark.slow
 def test_a_forest_and_ranks_work_without_the_packages_of_the_extras():
     code = """
 import importlib.abc

@@ -1,4 +1,4 @@
-"""The invariants of ARCHITECTURE.md, read from the sources."""
+"""Check the levels and invariants of ARCHITECTURE.md in the sources."""
 
 import ast
 import pathlib
@@ -16,15 +16,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 RUST = sorted((ROOT / "src").rglob("*.rs"))
 PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
-#: What each room of the Rust core may use of the others.
+#: The modules of the Rust core, lowest level first. A module uses only lower levels, or its own on the lowest level.
 RUST_LEVELS = [
-    {"error", "bytes", "decimal", "matrix", "memory", "threads", "cancellation"},
+    {"error", "bytes", "decimal", "matrix", "memory", "prepared", "threads", "cancellation"},
     {"random", "forest", "simd", "sketch"},
-    {"grow", "score", "rank"},
+    {"grow", "score", "explain", "rank"},
     {"python"},
 ]
-#: The rooms of the package, lowest first: a room imports from itself and from the floors below only. "" is the public
-#: package, which nothing inside imports.
+#: The packages in `isoxide`, lowest level first. A package imports only from itself and from lower levels. "" is
+#: `isoxide` itself, whose public names no module in it imports.
 PYTHON_LEVELS = [
     {"_core"},
     {"_common"},
@@ -37,10 +37,12 @@ PYTHON_LEVELS = [
     {"_cli"},
     {"__main__"},
 ]
-#: Rooms that need no more than numpy and scikit-learn when they are imported.
+#: Packages that import only numpy and scikit-learn.
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
-#: The same for single modules of rooms that otherwise need more.
-LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
+#: Modules of other packages that import only numpy and scikit-learn.
+LIGHT_MODULES = {
+    f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "row_labels", "tables", "validation")
+}
 LIGHT_MODULES |= {"isoxide._frames"}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {
@@ -49,34 +51,34 @@ MODULES = {
 
 
 def code(path):
-    """A Rust file without comments, and without its unit tests, which stand at its end."""
+    """Return a Rust file without its comments and without the unit tests at its end."""
     text = re.sub(r"//.*", "", path.read_text())
     return text.split("#[cfg(test)]")[0]
 
 
-def room(path):
+def rust_module(path):
     return path.relative_to(ROOT / "src").parts[0].removesuffix(".rs")
 
 
 @pytest.mark.parametrize("path", RUST, ids=lambda p: str(p.relative_to(ROOT)))
-def test_rust_rooms(path):
-    text, here = code(path), room(path)
-    if here == "lib":
+def test_rust_modules_use_only_lower_levels(path):
+    text, module = code(path), rust_module(path)
+    if module == "lib":
         return
-    if here != "python":
+    if module != "python":
         assert not re.search(r"\b(pyo3|numpy)\b", text), "only src/python names pyo3 and numpy"
-    if here != "simd":
+    if module != "simd":
         assert not re.search(r"\bunsafe\b", text), "only src/simd is unsafe"
-    level = next(i for i, rooms in enumerate(RUST_LEVELS) if here in rooms)
-    below = set().union(*RUST_LEVELS[:level]) | {here}
+    level = next(i for i, modules in enumerate(RUST_LEVELS) if module in modules)
+    allowed = set().union(*RUST_LEVELS[:level]) | {module}
     if level == 0:
-        below |= RUST_LEVELS[0]
+        allowed |= RUST_LEVELS[0]
     used = set(re.findall(r"\bcrate::(\w+)", text))
-    assert used <= below, f"{here} may not use {used - below}"
+    assert used <= allowed, f"{module} may not use {used - allowed}"
 
 
 def imported(module):
-    """The modules of the package that a module imports, wherever the import stands: in functions and for types too."""
+    """Yield the modules of isoxide that a module imports, also those imported in functions or only for types."""
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             names = [(alias.name, None) for alias in node.names]
@@ -90,28 +92,28 @@ def imported(module):
                 yield inner if inner in MODULES or inner == "isoxide._core" else source
 
 
-def python_room(module):
+def package(module):
     return module.split(".")[1] if "." in module else ""
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_python_rooms(module):
-    here = python_room(module)
-    level = next(i for i, rooms in enumerate(PYTHON_LEVELS) if here in rooms)
-    allowed = set().union(*PYTHON_LEVELS[:level]) | {here}
-    used = {python_room(name) for name in imported(module)} - {here}
+def test_python_modules_import_only_from_lower_levels(module):
+    own_package = package(module)
+    level = next(i for i, packages in enumerate(PYTHON_LEVELS) if own_package in packages)
+    allowed = set().union(*PYTHON_LEVELS[:level]) | {own_package}
+    used = {package(name) for name in imported(module)} - {own_package}
     assert used <= allowed, f"{module} may not import from {used - allowed}"
-    assert here == "__main__" or "" not in used, (
-        f"{module} imports a public name; import it from the room where it lives"
+    assert own_package == "__main__" or "" not in used, (
+        f"{module} imports a public name; import it from the module that defines it"
     )
 
 
-def test_no_import_circles():
+def test_imports_have_no_cycle():
     graph = {module: set(imported(module)) - {module} for module in MODULES}
     done, path = set(), []
 
     def visit(module):
-        assert module not in path, f"import circle: {' -> '.join([*path[path.index(module) :], module])}"
+        assert module not in path, f"import cycle: {' -> '.join([*path[path.index(module) :], module])}"
         if module in done or module not in graph:
             return
         path.append(module)
@@ -123,22 +125,22 @@ def test_no_import_circles():
         visit(module)
 
 
-def test_few_rooms():
-    rooms = {
+def test_the_package_has_at_most_sixteen_parts():
+    parts = {
         path.name.removesuffix(".py").removesuffix(".pyi")
         for path in PACKAGE.iterdir()
         if path.suffix in (".py", ".pyi")
     }
-    rooms |= {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert len(rooms) <= 16, sorted(rooms)
+    parts |= {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert len(parts) <= 16, sorted(parts)
 
 
 def is_light(module):
-    return python_room(module) in LIGHT or module in LIGHT_MODULES
+    return package(module) in LIGHT or module in LIGHT_MODULES
 
 
-def test_importing_the_package_needs_numpy_and_scikit_learn_only():
-    needed, inside = set(), set()
+def test_light_modules_import_only_numpy_and_scikit_learn():
+    top_level, inside = set(), set()
     for module, path in MODULES.items():
         if not is_light(module):
             continue
@@ -149,11 +151,11 @@ def test_importing_the_package_needs_numpy_and_scikit_learn_only():
                 names = [(node.module, f"{node.module}.{alias.name}") for alias in node.names]
             else:
                 continue
-            needed |= {source.split(".")[0] for source, _ in names}
+            top_level |= {source.split(".")[0] for source, _ in names}
             inside |= {name if name in MODULES else source for source, name in names}
     # joblib and scipy come with scikit-learn.
-    assert needed - sys.stdlib_module_names <= {"isoxide", "numpy", "sklearn", "joblib", "scipy"}
-    # A module is imported with all packages that it is in, and with what it imports itself.
+    assert top_level - sys.stdlib_module_names <= {"isoxide", "numpy", "sklearn", "joblib", "scipy"}
+    # Python imports a module together with all packages that contain it.
     inside |= {module for module in MODULES if is_light(module)}
     packages = {".".join(module.split(".")[:k]) for module in inside for k in range(1, module.count(".") + 2)}
     assert not {module for module in packages & MODULES.keys() if not is_light(module)}

@@ -1,4 +1,4 @@
-"""The pieces of a fit, an offset and ranks: equal to those of the table in one piece, however it is parted."""
+"""Test that mergeable plans, sketches and counts give the results of the whole table, however it is divided."""
 
 import pickle
 from itertools import pairwise
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 grows other f
 
 
 def slices(r, n, n_parts):
-    """Edges of parts of random sizes, some empty."""
+    """Return slices that divide `n` rows into parts of random sizes, some of them empty."""
     edges = [0, *np.sort(r.integers(0, n + 1, n_parts - 1)).tolist(), n]
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def merged(r, parts):
-    """All of them as one, in a random order and grouping, by way of bytes and pickles."""
+    """Merge the parts in a random order, and serialize or pickle them between merges."""
     parts = list(parts)
     while len(parts) > 1:
         i, j = r.choice(len(parts), 2, replace=False)
@@ -39,22 +39,21 @@ def states(seed):
 
 
 @pytest.mark.parametrize("trial", range(40))
-def test_plan_and_growing(seed, trial):
+def test_a_forest_grown_by_a_plan_equals_scikit_learns(seed, trial):
     r = np.random.default_rng([seed, trial])
     X = random_table(r)
     X = np.where(np.abs(X) < 2**53, X, 1.0) if X.dtype.kind == "i" else X
     params = random_params(r, *X.shape)
     state = states(seed + trial)[trial % 3]
-    theirs, their_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X))
-    make = lambda: sample_plan(*X.shape, random_state=state(), **params)  # noqa: E731
-    plan, our_warnings = outcome(make)
-    assert [message for _, message in our_warnings] == [message for _, message in their_warnings]
+    expected, expected_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X))
+    plan, warnings = outcome(lambda: sample_plan(*X.shape, random_state=state(), **params))
+    assert [message for _, message in warnings] == [message for _, message in expected_warnings]
     assert [samples.dtype for samples in plan.samples] == [np.int64] * len(plan.samples)
-    for ours, other in zip(plan.samples, theirs.estimators_samples_, strict=True):
-        assert_array_equal(ours, other)
+    for samples, expected_samples in zip(plan.samples, expected.estimators_samples_, strict=True):
+        assert_array_equal(samples, expected_samples)
     assert_array_equal(plan.rows, np.unique(np.concatenate(plan.samples)))
-    again = SamplePlan.from_bytes(plan.to_bytes())
-    assert again == plan == pickle.loads(pickle.dumps(plan))
+    restored = SamplePlan.from_bytes(plan.to_bytes())
+    assert restored == plan == pickle.loads(pickle.dumps(plan))
     parts = []
     for part in slices(r, len(X), 4):
         parts.append(SampleRows(plan.rows, X.shape[1]))
@@ -63,38 +62,38 @@ def test_plan_and_growing(seed, trial):
     assert rows.n_missing == 0
     with np.errstate(over="ignore"):
         assert_array_equal(rows.X, X[plan.rows].astype(np.float32))
-    for chosen in (plan, again):
-        grown = chosen.grow(X[plan.rows])
-        grown.offset_ = theirs.offset_
-        assert_same_forest(grown, theirs)
-        assert_same_scores(grown, theirs, X)
+    for each in (plan, restored):
+        grown = each.grow(X[plan.rows])
+        grown.offset_ = expected.offset_
+        assert_same_forest(grown, expected)
+        assert_same_scores(grown, expected, X)
     assert plan.grow(rows.X).to_bytes() == plan.grow(X[plan.rows]).to_bytes()
 
 
-def test_the_global_stream_is_drawn_from_as_in_memory():
+def test_a_plan_draws_the_same_rows_from_the_global_random_state_as_a_fit():
     X = np.random.default_rng(0).normal(size=(600, 3))
     np.random.seed(7)
-    theirs = IsolationForest(n_estimators=5).fit(X)
+    forest = IsolationForest(n_estimators=5).fit(X)
     np.random.seed(7)
     plan = sample_plan(600, 3, n_estimators=5)
-    for ours, other in zip(plan.samples, theirs.estimators_samples_, strict=True):
-        assert_array_equal(ours, other)
+    for samples, expected in zip(plan.samples, forest.estimators_samples_, strict=True):
+        assert_array_equal(samples, expected)
 
 
 @pytest.mark.parametrize("n_samples", [2**20 - 1, 2**20, 2**20 + 1, 2_500_000])
-def test_live_streams_of_many_rows(n_samples):
+def test_a_plan_with_a_random_state_grows_the_same_trees_as_a_fit(n_samples):
     X = np.random.default_rng(1).normal(size=(n_samples, 1))
-    whole = IsolationForest(random_state=np.random.RandomState(5), n_estimators=7).fit(X)
+    fitted = IsolationForest(random_state=np.random.RandomState(5), n_estimators=7).fit(X)
     plan = sample_plan(n_samples, 1, random_state=np.random.RandomState(5), n_estimators=7)
     grown = plan.grow(X[plan.rows])
     for index in range(7):
-        ours, other = grown._fitted.native.tree(index), whole._fitted.native.tree(index)
-        for name in ours:
-            assert_array_equal(ours[name], other[name], err_msg=name)
+        tree, expected = grown._fitted.native.tree(index), fitted._fitted.native.tree(index)
+        for name in tree:
+            assert_array_equal(tree[name], expected[name], err_msg=name)
 
 
 @pytest.mark.slow
-def test_a_plan_of_more_rows_than_there_is_memory_for():
+def test_a_plan_can_be_made_for_more_rows_than_fit_in_memory():
     plan = sample_plan(10**10, 50, random_state=0)
     assert plan.n_samples == 10**10
     assert 25_590 <= len(plan.rows) <= 25_600
@@ -139,12 +138,12 @@ def test_a_plan_of_more_rows_than_there_is_memory_for():
         (lambda: RankCounts([[np.nan]]).ranks(nan_policy="raise"), "column 'x0' of rows"),
     ],
 )
-def test_refusals(call, message):
+def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_a_row_that_comes_twice():
+def test_a_row_that_is_added_twice_is_refused():
     rows = SampleRows([1, 5], 2)
     rows.add(0, np.zeros((3, 2)))
     with pytest.raises(ValueError, match="row 1 was added twice"):
@@ -156,7 +155,7 @@ def test_a_row_that_comes_twice():
 
 
 @pytest.mark.parametrize("trial", range(40))
-def test_sketches(seed, trial):
+def test_the_offset_of_merged_sketches_is_the_percentile_of_all_scores(seed, trial):
     r = np.random.default_rng([seed, trial])
     n = int(r.choice([1, 2, 3, 50, 1000, 30_000]))
     scores = -r.uniform(0.3, 0.9, n) if r.random() < 0.6 else -r.choice([0.4, 0.41, 0.5, 0.8], n)
@@ -168,31 +167,31 @@ def test_sketches(seed, trial):
         for part in slices(r, n, int(r.integers(1, 6))):
             parts.append(ScoreSketch.from_bytes(sketch.to_bytes()))
             parts[-1].add(scores[part])
-        seen, passes = merged(r, parts), passes + 1
-        whole = ScoreSketch.from_bytes(sketch.to_bytes())
-        whole.add(r.permutation(scores))
-        assert whole == seen
-        if seen.is_resolved:
+        merged_sketch, passes = merged(r, parts), passes + 1
+        undivided = ScoreSketch.from_bytes(sketch.to_bytes())
+        undivided.add(r.permutation(scores))
+        assert undivided == merged_sketch
+        if merged_sketch.is_resolved:
             break
         with pytest.raises(ValueError, match="add all scores again"):
-            seen.offset()
-        sketch = seen.refined()
+            merged_sketch.offset()
+        sketch = merged_sketch.refined()
     assert passes <= 4
     if capacity == 2**16:
         assert passes == 1
-    offset = seen.offset()
+    offset = merged_sketch.offset()
     assert offset == np.percentile(scores, 100.0 * contamination)
     assert type(offset) is np.float64
 
 
 @pytest.mark.parametrize("trial", range(40))
-def test_counts(seed, trial):
+def test_ranks_of_merged_counts_equal_those_of_rank_features(seed, trial):
     r = np.random.default_rng([seed, trial])
     X = random_table(r)
     rows = X[r.integers(0, len(X), int(r.integers(0, 30)))]
-    named = r.random() < 0.5
+    has_names = r.random() < 0.5
     names = [f"c{j}" for j in range(X.shape[1])]
-    frame = lambda x: pd.DataFrame(x, columns=names) if named else x  # noqa: E731
+    frame = lambda x: pd.DataFrame(x, columns=names) if has_names else x  # noqa: E731
     kind, tail, policy = (
         r.choice(["rank", "weak", "strict", "mean"]),
         r.choice(["upper", "lower", "both"]),
@@ -205,23 +204,23 @@ def test_counts(seed, trial):
         parts[-1].add(frame(X[part]), n_jobs=int(r.integers(1, 3)))
     counts = merged(r, parts)
     assert counts.n_seen == len(X)
-    fresh = RankCounts(frame(rows))
-    fresh.merge(counts)
-    for found in (
+    copied = RankCounts(frame(rows))
+    copied.merge(counts)
+    for ranks in (
         counts.ranks(kind=kind, tail=tail, nan_policy=policy, rank_last="c1"),
-        fresh.ranks(kind=kind, tail=tail, nan_policy=policy, rank_last="c1"),
+        copied.ranks(kind=kind, tail=tail, nan_policy=policy, rank_last="c1"),
     ):
-        assert_array_equal(found.percentiles, expected.percentiles)
-        assert_array_equal(found.directions, expected.directions)
-        assert_array_equal(found.order, expected.order)
-        assert found.features == expected.features
-    assert_array_equal(fresh.ranks().values, expected.values)
-    whole = RankCounts(frame(rows))
-    whole.add(frame(r.permutation(X)))
-    assert whole == counts
+        assert_array_equal(ranks.percentiles, expected.percentiles)
+        assert_array_equal(ranks.directions, expected.directions)
+        assert_array_equal(ranks.order, expected.order)
+        assert ranks.features == expected.features
+    assert_array_equal(copied.ranks().values, expected.values)
+    undivided = RankCounts(frame(rows))
+    undivided.add(frame(r.permutation(X)))
+    assert undivided == counts
 
 
-def test_columns_are_found_by_name():
+def test_columns_are_matched_by_name():
     counts = RankCounts(pd.DataFrame({"a": [1.0], "b": [2.0]}), features=["b"])
     counts.add(pd.DataFrame({"b": [1.0, 3.0], "text": ["x", "y"], "a": [0.0, 0.0]}))
     assert counts.ranks().percentiles.tolist() == [[50.0]]
@@ -229,7 +228,7 @@ def test_columns_are_found_by_name():
         counts.add(pd.DataFrame({"a": [1.0]}))
 
 
-def pieces():
+def mergeable_objects():
     plan = sample_plan(5000, 3, random_state=np.random.RandomState(0), n_estimators=3)
     rows = SampleRows(plan.rows, 3)
     rows.add(0, np.zeros((4000, 3)))
@@ -241,30 +240,35 @@ def pieces():
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_bytes_that_are_none(seed, number):
-    piece = pieces()[number]
-    data = piece.to_bytes()
-    assert type(piece).from_bytes(data) == piece
+def test_damaged_or_foreign_bytes_are_refused(seed, number):
+    original = mergeable_objects()[number]
+    data = original.to_bytes()
+    assert type(original).from_bytes(data) == original
     r = np.random.default_rng([seed, number])
     for end in {0, 1, 8, len(data) // 2, len(data) - 1, *r.integers(0, len(data), 20).tolist()}:
         with pytest.raises(ValueError, match="cannot decode these bytes"):
-            type(piece).from_bytes(data[:end])
+            type(original).from_bytes(data[:end])
     for _ in range(200):
         damaged = bytearray(data)
         damaged[int(r.integers(len(data)))] ^= int(r.integers(1, 256))
         with pytest.raises(ValueError, match="cannot decode these bytes"):
-            type(piece).from_bytes(bytes(damaged))
-    for other in pieces():
-        if type(other) is not type(piece):
+            type(original).from_bytes(bytes(damaged))
+    for other in mergeable_objects():
+        if type(other) is not type(original):
             with pytest.raises(ValueError, match="they hold a "):
-                type(piece).from_bytes(other.to_bytes())
-    for other in (b"", b"{}", pickle.dumps(piece), IsolationForest(random_state=0).fit([[1.0], [2.0]]).to_bytes()):
+                type(original).from_bytes(other.to_bytes())
+    for foreign in (
+        b"",
+        b"{}",
+        pickle.dumps(original),
+        IsolationForest(random_state=0).fit([[1.0], [2.0]]).to_bytes(),
+    ):
         with pytest.raises(ValueError, match="cannot decode these bytes"):
-            type(piece).from_bytes(other)
+            type(original).from_bytes(foreign)
 
 
-def test_what_pieces_say_of_themselves():
-    plan, rows, sketch, counts = pieces()
+def test_reprs_and_hashes_describe_the_contents():
+    plan, rows, sketch, counts = mergeable_objects()
     assert repr(plan).startswith("SamplePlan(3 trees of 256 rows: ")
     assert "rows)" in repr(rows)
     assert repr(sketch) == "ScoreSketch(100 of 100 scores, contamination=0.5)"

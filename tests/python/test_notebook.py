@@ -1,4 +1,4 @@
-"""The notebook writes the same files on isoxide as on scikit-learn and scipy, warns of nothing and escapes all text."""
+"""Test that the notebook writes the same files with isoxide as with scikit-learn and scipy, and escapes all text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def generated_table(folder: Path, seed: int) -> dict[str, Any]:
     features = table.drop(columns=["actor", "day"])
     forest = reference_engine.IsolationForest(random_state=7, contamination=0.1).fit(features)
 
-    # A repeated row must vanish; it is added after the threshold so that it cannot move it.
+    # The notebook must drop repeated rows; they are added after the threshold is computed, so that it does not move.
     pd.concat([table, table.head(3)]).to_csv(folder / "features.csv", index=False)
     actors = sorted(table["actor"].unique())
     users = pd.DataFrame(
@@ -85,20 +85,20 @@ def in_notebook_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ["enron", "generated"])
-def test_same_files_as_scikit_learn_and_scipy(data: str, seed: int, tmp_path: Path, in_notebook_folder: None) -> None:
+def test_files_equal_those_of_other_engines(data: str, seed: int, tmp_path: Path, in_notebook_folder: None) -> None:
     parameters = {} if data == "enron" else generated_table(tmp_path, seed)
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    run_cells(ours, parameters)
-    run_cells(theirs, parameters, engine="reference_engine")
+    output, expected = tmp_path / "isoxide", tmp_path / "reference"
+    run_cells(output, parameters)
+    run_cells(expected, parameters, engine="reference_engine")
 
-    names = sorted(path.name for path in theirs.iterdir())
-    assert sorted(path.name for path in ours.iterdir()) == names
+    names = sorted(path.name for path in expected.iterdir())
+    assert sorted(path.name for path in output.iterdir()) == names
     assert [Path(name).suffix for name in names] == [".csv", ".html", ".md", ".png"]
     for name in names:
         if not name.endswith(".png"):
-            assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+            assert (output / name).read_bytes() == (expected / name).read_bytes(), name
 
-    csv, page, report = (next(ours.glob(f"*{suffix}")) for suffix in (".csv", ".html", ".md"))
+    csv, page, report = (next(output.glob(f"*{suffix}")) for suffix in (".csv", ".html", ".md"))
     results = pd.read_csv(csv, dtype={"actor": "str", "email": "str"}, keep_default_na=False)
     assert len(results) >= 20
     assert (results["anomaly_score"] < 0).all()
@@ -108,16 +108,16 @@ def test_same_files_as_scikit_learn_and_scipy(data: str, seed: int, tmp_path: Pa
     assert page.read_text(encoding="utf-8").count("<tbody>") == len(results) + 2  # the other two are overviews
     if data == "generated":
         assert "2025-01-20_2025-04-26" in csv.name
-        known = results["actor"] < "155"
-        assert (results.loc[known, "email"] == "u" + results.loc[known, "actor"] + "@example.org").all()
-        assert (results.loc[~known, "email"] == "").all()
-        assert all(f", {email}\n" in text for email in results.loc[known, "email"])
+        has_email = results["actor"] < "155"
+        assert (results.loc[has_email, "email"] == "u" + results.loc[has_email, "actor"] + "@example.org").all()
+        assert (results.loc[~has_email, "email"] == "").all()
+        assert all(f", {email}\n" in text for email in results.loc[has_email, "email"])
     else:
         assert (results["email"] == "").all()
 
 
 @pytest.mark.slow
-def test_hostile_names_stay_text(tmp_path: Path, in_notebook_folder: None) -> None:
+def test_markup_in_names_is_escaped(tmp_path: Path, in_notebook_folder: None) -> None:
     hostile = [
         "a|b",
         "<script>alert(1)</script>",
@@ -177,7 +177,7 @@ def test_hostile_names_stay_text(tmp_path: Path, in_notebook_folder: None) -> No
 
 
 class Page(HTMLParser):
-    """The tags of a page, and the texts of its section headings and table cells, as a browser would read them."""
+    """Collect the tags of a page, and the texts of its section headings and table cells."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -249,18 +249,18 @@ def test_run_reports_an_error_in_one_line(
     assert message in captured.err
 
 
-def test_notebook_as_committed() -> None:
+def test_the_stored_notebook_is_executed_and_uses_only_the_engine_of_isoxide() -> None:
     cells = code_cells()
     lines = [line for cell in cells for line in cell.source.splitlines()]
     assert lines.count(IMPORT_LINE) == 1
-    # Nothing but the demo table comes from isoxide besides the engine, so that another engine runs all other cells.
+    # Only the engine and the demo table come from isoxide, so another engine can run all other cells.
     imports = [line for line in lines if line.startswith(("from isoxide", "import isoxide"))]
     assert sorted(imports) == ["from isoxide import IsolationForest, rank_features", DATA_IMPORT_LINE]
     nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
     assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
     assert [cell.id for cell in cells if "parameters" in cell.metadata.get("tags", [])] == ["parameters"]
 
-    # Executed from top to bottom, without the times of that run and without a path of the machine it ran on.
+    # It was executed from top to bottom, and has neither the times of that run nor a path of that machine.
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [cell.id for cell in cells if "execution" in cell.metadata]
     text = "".join(

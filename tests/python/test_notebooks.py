@@ -1,4 +1,4 @@
-"""The other notebooks run without warnings, and their stored outputs equal those of a new run."""
+"""Test that the other notebooks run without warnings, and that their stored outputs equal those of a new run."""
 
 import re
 from pathlib import Path
@@ -33,30 +33,30 @@ def outputs(notebook):
             assert output.output_type in ("execute_result", "display_data") or output.get("name") == "stdout", output
             data = output.get("data", {"text/plain": output.get("text")})
             pictures += "image/png" in data
-            # Figures tell their size in pixels, objects their address.
+            # The text of a figure contains its size in pixels, that of an object its address.
             texts.append(re.sub(r"<Figure[^>]*>|0x[0-9a-f]+", "", data["text/plain"]))
         results.append((texts, pictures))
     return results
 
 
 @pytest.mark.parametrize("name", ["quickstart", "ueba_workflow"])
-def test_stored_outputs_are_those_of_a_new_run(name):
+def test_stored_outputs_equal_those_of_a_new_run(name):
     stored = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    fresh = nbformat.from_dict(stored)
-    for cell in fresh.cells:
+    new = nbformat.from_dict(stored)
+    for cell in new.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     NotebookClient(
-        fresh,
+        new,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         extra_arguments=["--IPKernelApp.log_level=40"],
     ).execute()
-    assert outputs(fresh) == outputs(stored)
+    assert outputs(new) == outputs(stored)
     assert sum(pictures for _, pictures in outputs(stored)) >= 1
     assert len([cell for cell in stored.cells if cell.cell_type == "code"]) <= 15
 
 
-def test_the_workflow_finds_what_the_parts_find(tmp_path, monkeypatch):
+def test_the_notebook_finds_what_calibrate_and_detect_find(tmp_path, monkeypatch):
     monkeypatch.chdir(NOTEBOOKS)
     run_cells(tmp_path, {})
     [results] = tmp_path.glob("*.csv")

@@ -1,4 +1,4 @@
-"""What the documents name is there."""
+"""Test that the tests and make targets that docs/promises.md names exist."""
 
 import ast
 import itertools
@@ -19,8 +19,8 @@ def test_the_page_names_tests():
     assert len(NAMED) > 30
 
 
-def test_tables_are_whole():
-    """A blank line ends a table in Markdown, and what follows is shown as text with bars."""
+def test_no_line_stands_outside_its_table():
+    # A blank line ends a table in Markdown, and the lines after it would be shown as text.
     lines = ["", *PROMISES.splitlines()]
     for before, line in itertools.pairwise(lines):
         if line.startswith("|") and not before.startswith("|"):

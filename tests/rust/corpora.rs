@@ -47,21 +47,21 @@ macro_rules! targets {
 
 targets!(csr file mergeable rank score);
 
-/// Runs the corpora in one process per kernel: ranks and growing use the kernel of the process, which is chosen once.
+/// Runs the corpora in one process per kernel: ranks and growing use the kernel of the process, which cannot change.
 #[test]
-fn on_every_other_kernel() {
+fn inputs_pass_on_every_other_kernel() {
     for kernel in Choice::all() {
         if kernel == Choice::get() {
             continue;
         }
         let mut tests = Command::new(std::env::current_exe().unwrap());
-        let tests = tests.args(["corpora::", "--skip", "on_every_other_kernel"]);
-        let done = tests.env("ISOXIDE_KERNEL", kernel.name()).output().unwrap();
+        let tests = tests.args(["corpora::", "--skip", "inputs_pass_on_every_other_kernel"]);
+        let output = tests.env("ISOXIDE_KERNEL", kernel.name()).output().unwrap();
         assert!(
-            done.status.success(),
+            output.status.success(),
             "{}: {}",
             kernel.name(),
-            String::from_utf8_lossy(&done.stdout)
+            String::from_utf8_lossy(&output.stdout)
         );
     }
 }

@@ -11,18 +11,18 @@ use proptest::prelude::*;
 
 /// The memory layout and type of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
+enum Form {
     F32,
     F64,
     I64,
-    /// Columns of all types in turn.
+    /// Columns of alternating types.
     Columns,
     Sparse,
 }
 
-const KINDS: [Kind; 5] = [Kind::F32, Kind::F64, Kind::I64, Kind::Columns, Kind::Sparse];
+const FORMS: [Form; 5] = [Form::F32, Form::F64, Form::I64, Form::Columns, Form::Sparse];
 
-/// A table in every form.
+/// A table in all forms.
 struct Table {
     floats: Array2<f64>,
     singles: Array2<f32>,
@@ -36,9 +36,9 @@ impl Table {
     fn new(floats: Array2<f64>) -> Self {
         let (mut starts, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
         for row in floats.rows() {
-            // Half of the zeros are there.
-            let there = row.iter().enumerate().filter(|&(j, &value)| value != 0.0 || j % 2 == 1);
-            for (j, &value) in there {
+            // Half of the zeros are stored.
+            let stored = row.iter().enumerate().filter(|&(j, &value)| value != 0.0 || j % 2 == 1);
+            for (j, &value) in stored {
                 columns.push(j as i32);
                 values.push(value);
             }
@@ -54,17 +54,17 @@ impl Table {
         }
     }
 
-    /// Returns some rows of the table.
+    /// Returns a table of these rows.
     fn select(&self, rows: &[usize]) -> Self {
         Self::new(self.floats.select(Axis(0), rows))
     }
 
-    fn input(&self, kind: Kind) -> Input<'_> {
-        Input::Dense(match kind {
-            Kind::F32 => Matrix::from_f32(self.singles.view()),
-            Kind::F64 => Matrix::from_f64(self.floats.view()),
-            Kind::I64 => Matrix::from_i64(self.integers.view()),
-            Kind::Columns => {
+    fn input(&self, form: Form) -> Input<'_> {
+        Input::Dense(match form {
+            Form::F32 => Matrix::from_f32(self.singles.view()),
+            Form::F64 => Matrix::from_f64(self.floats.view()),
+            Form::I64 => Matrix::from_i64(self.integers.view()),
+            Form::Columns => {
                 let column = |j| match j % 4 {
                     0 => Column::F32(self.singles.column(j)),
                     1 => Column::I64(self.integers.column(j)),
@@ -73,7 +73,7 @@ impl Table {
                 };
                 Matrix::from_columns((0..self.floats.ncols()).map(column).collect()).unwrap()
             }
-            Kind::Sparse => {
+            Form::Sparse => {
                 let (starts, columns) = (Indices::I32(&self.starts), Indices::I32(&self.columns));
                 let csr = Csr::new(starts, columns, StoredValues::F64(&self.values), self.floats.ncols());
                 return Input::Sparse(csr.unwrap());
@@ -82,8 +82,8 @@ impl Table {
     }
 }
 
-/// Returns the rows that any tree draws.
-fn drawn(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> Vec<usize> {
+/// Returns the rows that the trees draw, in ascending order.
+fn drawn_rows(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> Vec<usize> {
     let bagging = Bagging {
         n_samples,
         n_features,
@@ -98,7 +98,7 @@ fn drawn(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> 
     rows
 }
 
-fn same(a: &Forest, b: &Forest) {
+fn assert_equal(a: &Forest, b: &Forest) {
     assert_eq!(a.n_trees(), b.n_trees());
     for tree in 0..a.n_trees() {
         assert_eq!(a.tree(tree), b.tree(tree));
@@ -108,21 +108,22 @@ fn same(a: &Forest, b: &Forest) {
     assert_eq!(a, b);
 }
 
-/// Grows on the rows and on the whole table, for both kinds of noise target, and compares.
-fn check(table: &Table, kind: Kind, rows: &[usize], seeds: &[u32], params: Params, workers: usize) {
+/// Compares trees grown on these rows with trees grown on the whole table, for both types of noise target.
+fn check(table: &Table, form: Form, rows: &[usize], seeds: &[u32], params: Params, workers: usize) {
     let n_samples = table.floats.nrows();
-    let few = table.select(rows);
+    let selected = table.select(rows);
     let origin = Origin { n_samples, rows };
     let seed = seeds.first().map_or(7, |seed| seed ^ 5);
     let whole_noise = streams::noise_target(seed ^ 1, n_samples, 1).unwrap();
-    let few_noise: Vec<f64> = rows.iter().map(|&row| whole_noise[row]).collect();
-    for (of_whole, of_few) in [
+    let selected_noise: Vec<f64> = rows.iter().map(|&row| whole_noise[row]).collect();
+    for (whole_target, selected_target) in [
         (NoiseTarget::Seed(seed), NoiseTarget::Seed(seed)),
-        (NoiseTarget::Drawn(&whole_noise), NoiseTarget::Drawn(&few_noise)),
+        (NoiseTarget::Drawn(&whole_noise), NoiseTarget::Drawn(&selected_noise)),
     ] {
-        let whole = grow(&table.input(kind), of_whole, seeds, params, None, None, 1).unwrap();
-        let found = grow_on_drawn_rows(&few.input(kind), origin, of_few, seeds, params, workers).unwrap();
-        same(&found, &whole);
+        let whole = grow(&table.input(form), whole_target, seeds, params, None, None, 1).unwrap();
+        let actual =
+            grow_on_drawn_rows(&selected.input(form), origin, selected_target, seeds, params, workers).unwrap();
+        assert_equal(&actual, &whole);
     }
 }
 
@@ -139,10 +140,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn trees_are_those_of_the_whole_table(
+    fn trees_on_drawn_rows_equal_those_on_the_whole_table(
         cells in prop::collection::vec(value(), 150 * 6), d in 1_usize..7, n in 1_usize..150, seed: u32,
         n_trees in 1_usize..9, max_samples in prop_oneof![Just(1.0), Just(0.0), 0.0..1.0_f64, 0.0..0.1_f64],
-        kind in prop::sample::select(KINDS.to_vec()), workers in 1_usize..4, more in prop::collection::vec(any::<bool>(), 150),
+        form in prop::sample::select(FORMS.to_vec()), workers in 1_usize..4, is_added in prop::collection::vec(any::<bool>(), 150),
     ) {
         let table = Table::new(Array2::from_shape_vec((n, d), cells[..n * d].to_vec()).unwrap());
         let params = Params {
@@ -151,19 +152,19 @@ proptest! {
             bootstrap: seed.is_multiple_of(2),
         };
         let seeds = streams::tree_seeds(seed, 0, n_trees);
-        let mut rows = drawn(n, d, &seeds, params);
-        check(&table, kind, &rows, &seeds, params, workers);
-        // Rows that nobody draws change nothing.
-        rows.extend((0..n).filter(|&row| more[row]));
+        let mut rows = drawn_rows(n, d, &seeds, params);
+        check(&table, form, &rows, &seeds, params, workers);
+        // Rows that no tree draws change nothing.
+        rows.extend((0..n).filter(|&row| is_added[row]));
         rows.sort_unstable();
         rows.dedup();
-        check(&table, kind, &rows, &seeds, params, workers);
+        check(&table, form, &rows, &seeds, params, workers);
     }
 }
 
-/// Trees read the cells of the whole table in place, and those of the few rows from a copy.
+/// Trees read the cells of the whole table where they are, and the cells of the drawn rows from a copy.
 #[test]
-fn few_rows_of_many() {
+fn trees_on_few_drawn_rows_of_a_large_table_equal_those_on_the_whole() {
     let noise = streams::noise_target(3, 20_000 * 4, 1).unwrap();
     let table = Table::new(Array2::from_shape_fn((20_000, 4), |(i, j)| match noise[4 * i + j] {
         u if u < 0.2 => 0.0,
@@ -177,18 +178,18 @@ fn few_rows_of_many() {
             bootstrap,
         };
         let seeds = streams::tree_seeds(max_samples as u32, 0, 30);
-        let rows = drawn(20_000, 4, &seeds, params);
+        let rows = drawn_rows(20_000, 4, &seeds, params);
         assert!(rows.len() < 8_000);
-        for kind in KINDS {
+        for form in FORMS {
             for workers in 1..4 {
-                check(&table, kind, &rows, &seeds, params, workers);
+                check(&table, form, &rows, &seeds, params, workers);
             }
         }
     }
 }
 
 #[test]
-fn rows_that_are_not_those_drawn_are_refused() {
+fn rows_that_are_not_the_drawn_ones_are_refused() {
     let table = Table::new(Array2::from_shape_fn((40, 2), |(i, j)| (i * 7 % 40 + j) as f64));
     let params = Params {
         max_samples: 5,
@@ -196,11 +197,18 @@ fn rows_that_are_not_those_drawn_are_refused() {
         bootstrap: false,
     };
     let seeds = [3, 4];
-    let rows = drawn(40, 2, &seeds, params);
+    let rows = drawn_rows(40, 2, &seeds, params);
     let grow = |rows: &[usize], fetched: &[usize], n_samples| {
-        let few = table.select(fetched);
+        let selected = table.select(fetched);
         let origin = Origin { n_samples, rows };
-        grow_on_drawn_rows(&few.input(Kind::F64), origin, NoiseTarget::Seed(1), &seeds, params, 2)
+        grow_on_drawn_rows(
+            &selected.input(Form::F64),
+            origin,
+            NoiseTarget::Seed(1),
+            &seeds,
+            params,
+            2,
+        )
     };
     grow(&rows, &rows, 40).unwrap();
     for i in 0..rows.len() {
@@ -229,7 +237,7 @@ fn rows_that_are_not_those_drawn_are_refused() {
             "{wrong}"
         );
     }
-    // As many numbers as rows.
+    // There must be as many row numbers as rows.
     assert!(matches!(grow(&rows, &rows[1..], 40), Err(Error::RowCount { .. })));
     assert!(matches!(grow(&rows[1..], &rows, 40), Err(Error::RowCount { .. })));
     assert!(matches!(grow(&[], &[], 40), Err(Error::Partitions(_))));
@@ -238,15 +246,15 @@ fn rows_that_are_not_those_drawn_are_refused() {
 }
 
 #[test]
-fn a_noise_target_is_that_of_the_rows_at_hand() {
+fn a_drawn_noise_target_has_one_value_for_each_drawn_row() {
     let table = Table::new(Array2::from_shape_fn((40, 2), |(i, j)| (i * 7 % 40 + j) as f64));
     let params = Params {
         max_samples: 5,
         max_features: 1,
         bootstrap: true,
     };
-    let rows = drawn(40, 2, &[3], params);
-    let few = table.select(&rows);
+    let rows = drawn_rows(40, 2, &[3], params);
+    let selected = table.select(&rows);
     let noise = streams::noise_target(1, 40, 1).unwrap();
     let origin = Origin {
         n_samples: 40,
@@ -254,18 +262,18 @@ fn a_noise_target_is_that_of_the_rows_at_hand() {
     };
     for wrong in [0, rows.len() - 1, rows.len() + 1, 40] {
         let noise = NoiseTarget::Drawn(&noise[..wrong]);
-        let error = grow_on_drawn_rows(&few.input(Kind::F64), origin, noise, &[3], params, 1).unwrap_err();
+        let error = grow_on_drawn_rows(&selected.input(Form::F64), origin, noise, &[3], params, 1).unwrap_err();
         assert!(matches!(error, Error::RowCount { .. }), "{error}");
     }
-    // No trees, no rows.
+    // A forest without trees needs no rows.
     let none = table.select(&[]);
     let nothing = Origin {
         n_samples: 40,
         rows: &[],
     };
-    let found = grow_on_drawn_rows(&none.input(Kind::F64), nothing, NoiseTarget::Seed(1), &[], params, 1);
+    let actual = grow_on_drawn_rows(&none.input(Form::F64), nothing, NoiseTarget::Seed(1), &[], params, 1);
     let whole = grow(
-        &table.input(Kind::F64),
+        &table.input(Form::F64),
         NoiseTarget::Seed(1),
         &[],
         params,
@@ -273,5 +281,5 @@ fn a_noise_target_is_that_of_the_rows_at_hand() {
         None,
         1,
     );
-    assert_eq!(found, whole);
+    assert_eq!(actual, whole);
 }

@@ -1,6 +1,6 @@
-//! Tests that forests survive their bytes unchanged, and that damaged or invented bytes are rejected.
+//! Tests that forests are unchanged when written and read again, and that damaged or invented bytes are refused.
 
-#![allow(clippy::too_many_lines, reason = "a table of refusals")]
+#![allow(clippy::too_many_lines, reason = "a list of refused files")]
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use rand_mt::Mt64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use sha2::{Digest, Sha256};
 
-/// Grows a forest on a table with ties and missing values; returns it with its c(n).
-fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f64>) {
+/// Grows a forest on a table with ties and missing values; returns it with the average path lengths c(n).
+fn grown_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f64>) {
     let mut random = Mt64::new(u64::from(seed));
     let x = Array2::from_shape_fn((n, d), |_| match random.next_u64() % 9 {
         0 => f64::NAN,
@@ -57,19 +57,19 @@ fn sample_metadata(forest: &Forest, seed: u32) -> ForestMetadata {
 }
 
 fn small_file() -> Vec<u8> {
-    let (forest, c) = some_forest(20, 2, 9, 2);
+    let (forest, c) = grown_forest(20, 2, 9, 2);
     write(&forest, &c, &sample_metadata(&forest, 1), true).unwrap()
 }
 
-/// The parts of a file, which can be changed and put together again with a valid checksum.
+/// The contents of a file, which can be changed and written again with a valid checksum.
 #[derive(Clone)]
-struct Parts {
+struct Contents {
     header: Option<String>,
     tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
 }
 
-impl Parts {
-    fn of(bytes: &[u8]) -> Self {
+impl Contents {
+    fn read(bytes: &[u8]) -> Self {
         let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
         let tensors = SafeTensors::deserialize(bytes).unwrap();
         let header = metadata.metadata().as_ref().unwrap().get("isoxide").cloned();
@@ -90,19 +90,19 @@ impl Parts {
             .clone()
             .map(|text| [("isoxide".to_owned(), text)].into_iter().collect());
         let mut bytes = serialize(views, metadata).unwrap();
-        seal(&mut bytes);
+        correct_checksum(&mut bytes);
         bytes
     }
 
     /// Returns the bytes with one tensor replaced or removed.
     fn with(&self, name: &str, dtype: Dtype, data: Option<Vec<u8>>) -> Vec<u8> {
-        let mut parts = self.clone();
-        parts.tensors.remove(name);
+        let mut contents = self.clone();
+        contents.tensors.remove(name);
         if let Some(data) = data {
             let shape = vec![data.len() * 8 / dtype.bitsize()];
-            parts.tensors.insert(name.into(), (dtype, shape, data));
+            contents.tensors.insert(name.into(), (dtype, shape, data));
         }
-        parts.bytes()
+        contents.bytes()
     }
 
     /// Returns the bytes with some bytes of a tensor changed.
@@ -114,7 +114,7 @@ impl Parts {
 }
 
 /// Corrects the checksum, if the file has one.
-fn seal(bytes: &mut [u8]) {
+fn correct_checksum(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
     };
@@ -133,7 +133,7 @@ fn seal(bytes: &mut [u8]) {
 }
 
 /// Checks that an accepted file can be scored with every strategy and written again; returns whether it was accepted.
-fn check_if_taken(bytes: &[u8]) -> bool {
+fn check_if_accepted(bytes: &[u8]) -> bool {
     let Ok((forest, c, forest_metadata)) = read(bytes) else {
         return false;
     };
@@ -166,36 +166,36 @@ fn check_if_taken(bytes: &[u8]) -> bool {
 
 proptest! {
     #[test]
-    fn there_and_back(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
-        let (forest, c) = some_forest(n, d, seed, n_trees);
+    fn a_forest_read_from_its_bytes_equals_the_written_one(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
+        let (forest, c) = grown_forest(n, d, seed, n_trees);
         let forest_metadata = sample_metadata(&forest, seed);
         let bytes = write(&forest, &c, &forest_metadata, complete).unwrap();
-        let (found, found_c, found_facts) = read(&bytes).unwrap();
-        prop_assert_eq!(found_facts, forest_metadata.clone());
-        prop_assert_eq!(found_c.len(), forest.largest_node() as usize + 1);
-        prop_assert!(c.starts_with(&found_c));
-        prop_assert_eq!(found.n_features(), d);
-        prop_assert_eq!(found.features(), forest.features());
-        prop_assert_eq!(found.feature_starts(), forest.feature_starts());
-        prop_assert_eq!(found.starts(), forest.starts());
-        prop_assert_eq!(found.nodes(), forest.nodes());
-        for (found, noise) in found.noise().iter().zip(forest.noise()) {
-            prop_assert_eq!(found.weight, noise.weight);
-            prop_assert!(complete || (found.impurity.is_nan() && found.mean.is_nan()));
+        let (read_forest, read_c, read_metadata) = read(&bytes).unwrap();
+        prop_assert_eq!(read_metadata, forest_metadata.clone());
+        prop_assert_eq!(read_c.len(), forest.largest_node() as usize + 1);
+        prop_assert!(c.starts_with(&read_c));
+        prop_assert_eq!(read_forest.n_features(), d);
+        prop_assert_eq!(read_forest.features(), forest.features());
+        prop_assert_eq!(read_forest.feature_starts(), forest.feature_starts());
+        prop_assert_eq!(read_forest.starts(), forest.starts());
+        prop_assert_eq!(read_forest.nodes(), forest.nodes());
+        for (read_noise, noise) in read_forest.noise().iter().zip(forest.noise()) {
+            prop_assert_eq!(read_noise.weight, noise.weight);
+            prop_assert!(complete || (read_noise.impurity.is_nan() && read_noise.mean.is_nan()));
         }
         if complete {
-            prop_assert_eq!(&found, &forest);
+            prop_assert_eq!(&read_forest, &forest);
         }
-        // What is not known is not written, so that the same bytes come out.
-        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, true).unwrap(), &bytes);
+        // Unknown values are not written, so the bytes are the same again.
+        prop_assert_eq!(&write(&read_forest, &read_c, &forest_metadata, true).unwrap(), &bytes);
         let plain = write(&forest, &c, &forest_metadata, false).unwrap();
-        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, false).unwrap(), &plain);
+        prop_assert_eq!(&write(&read_forest, &read_c, &forest_metadata, false).unwrap(), &plain);
     }
 
     /// The checksum is corrected after each change, so that only the other checks can reject the bytes.
     #[test]
-    fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
-        let (forest, c) = some_forest(30, 3, seed, 3);
+    fn changed_bytes_are_refused_or_make_a_valid_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
+        let (forest, c) = grown_forest(30, 3, seed, 3);
         let mut bytes = write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap();
         let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
         let start = if whole { 0 } else { header_end };
@@ -203,50 +203,50 @@ proptest! {
             let position = start + position.index(bytes.len() - start);
             bytes[position] = value;
         }
-        seal(&mut bytes);
-        check_if_taken(&bytes);
+        correct_checksum(&mut bytes);
+        check_if_accepted(&bytes);
     }
 
-    /// Whole items are changed too, which hits more often: small numbers, all bits set, and special floats.
+    /// Whole items are changed to small numbers, all bits set, or special floats, which more often pass the first checks.
     #[test]
-    fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
-        let (forest, c) = some_forest(30, 3, seed, 3);
-        let mut parts = Parts::of(&write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap());
+    fn changed_items_are_refused_or_make_a_valid_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
+        let (forest, c) = grown_forest(30, 3, seed, 3);
+        let mut contents = Contents::read(&write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap());
         for (tensor, position, choice) in changes {
-            let names: Vec<String> = parts.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
-            let (dtype, shape, data) = parts.tensors.get_mut(tensor.get(&names)).unwrap();
+            let names: Vec<String> = contents.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
+            let (dtype, shape, data) = contents.tensors.get_mut(tensor.get(&names)).unwrap();
             let size = dtype.bitsize() / 8;
             if data.is_empty() {
                 continue;
             }
-            let at = position.index(data.len() / size) * size;
+            let start = position.index(data.len() / size) * size;
             let item = match choice {
                 0..3 => (choice as u64).to_le_bytes(),
                 3 => u64::MAX.to_le_bytes(),
                 4 => f64::NAN.to_le_bytes(),
                 5 => f64::NEG_INFINITY.to_le_bytes(),
                 6 => (u64::from(u32::MAX) / 2).to_le_bytes(),
-                // An item more or less.
+                // One item is removed, or added below.
                 7 => {
-                    data.drain(at..at + size);
+                    data.drain(start..start + size);
                     shape[0] -= 1;
                     continue;
                 }
                 _ => {
-                    let item = data[at..at + size].to_vec();
+                    let item = data[start..start + size].to_vec();
                     data.extend(item);
                     shape[0] += 1;
                     continue;
                 }
             };
-            data[at..at + size].copy_from_slice(&item[..size]);
+            data[start..start + size].copy_from_slice(&item[..size]);
         }
-        check_if_taken(&parts.bytes());
+        check_if_accepted(&contents.bytes());
     }
 }
 
 #[test]
-fn every_flipped_bit_is_noticed() {
+fn a_file_with_any_bit_flipped_is_refused() {
     let bytes = small_file();
     read(&bytes).unwrap();
     for position in 0..bytes.len() {
@@ -259,61 +259,63 @@ fn every_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn every_truncation_and_every_addition_is_noticed() {
+fn a_file_with_bytes_removed_or_added_at_its_end_is_refused() {
     let bytes = small_file();
     for end in 0..bytes.len() {
         let message = read(&bytes[..end]).unwrap_err().to_string();
         assert!(message.starts_with("not an isoxide forest: "), "{message}");
-        // Not even if it did not change the checksum.
+        // It is refused even if the checksum is correct.
         let mut cut = bytes[..end].to_vec();
-        seal(&mut cut);
+        correct_checksum(&mut cut);
         assert!(read(&cut).is_err());
     }
-    for more in [&[0_u8][..], &bytes] {
-        assert!(read(&[&bytes, more].concat()).is_err());
+    for addition in [&[0_u8][..], &bytes] {
+        assert!(read(&[&bytes, addition].concat()).is_err());
     }
 }
 
 #[test]
-fn numbers_that_nothing_forbids_are_taken_and_scored() {
-    let parts = Parts::of(&small_file());
+fn special_floats_are_accepted_and_scored() {
+    let contents = Contents::read(&small_file());
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MAX] {
         for name in ["threshold", "average_path_lengths", "impurity", "mean"] {
-            let bytes = parts.edited(name, |data| {
+            let bytes = contents.edited(name, |data| {
                 for item in data.chunks_mut(8).step_by(2) {
                     item.copy_from_slice(&value.to_le_bytes());
                 }
             });
-            assert!(check_if_taken(&bytes), "{name} {value}");
+            assert!(check_if_accepted(&bytes), "{name} {value}");
         }
     }
 }
 
 #[test]
 fn each_refusal_names_the_reason() {
-    let (forest, c) = some_forest(20, 2, 9, 2);
+    let (forest, c) = grown_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let whole = write(&forest, &c, &forest_metadata, true).unwrap();
-    let parts = Parts::of(&whole);
-    assert_eq!(parts.bytes(), whole);
+    let contents = Contents::read(&whole);
+    assert_eq!(contents.bytes(), whole);
     let u32s = |values: &[u32]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     let f64s = |values: &[f64]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     let zeros = |n: usize| Some(vec![0; n]);
     let shaped = |name: &str, shape: &[usize]| {
-        let mut parts = parts.clone();
-        parts.tensors.get_mut(name).unwrap().1 = shape.to_vec();
-        parts.bytes()
+        let mut contents = contents.clone();
+        contents.tensors.get_mut(name).unwrap().1 = shape.to_vec();
+        contents.bytes()
     };
-    let unnamed = Parts {
+    let unnamed = Contents {
         header: None,
-        ..parts.clone()
+        ..contents.clone()
     };
     let n_nodes = forest.nodes().len();
     let n_splits = forest.nodes().iter().filter(|node| !node.is_leaf()).count();
     let chain = |n: usize| {
-        // Splits to the left, then a leaf for each, and one more.
-        let mut parts = Parts::of(&parts.with("kind", Dtype::U8, Some([vec![1; n], vec![0; n + 1]].concat())));
-        let mut put = |name: &str, dtype, data: Option<Vec<u8>>| parts = Parts::of(&parts.with(name, dtype, data));
+        // A chain of left children, then one leaf more than there are splits.
+        let mut contents =
+            Contents::read(&contents.with("kind", Dtype::U8, Some([vec![1; n], vec![0; n + 1]].concat())));
+        let mut put =
+            |name: &str, dtype, data: Option<Vec<u8>>| contents = Contents::read(&contents.with(name, dtype, data));
         put("feature", Dtype::U32, zeros(4 * n));
         put("threshold", Dtype::F64, zeros(8 * n));
         put("n_leaf_samples", Dtype::U32, u32s(&vec![1; n + 1]));
@@ -329,11 +331,11 @@ fn each_refusal_names_the_reason() {
         for name in ["weight", "impurity", "mean"] {
             put(name, Dtype::F64, None);
         }
-        parts
+        contents
     };
-    // That the cases below are about what they say.
-    assert!(check_if_taken(&chain(5).bytes()));
-    assert!(check_if_taken(&chain(64).bytes()));
+    // The files that the cases below change are valid themselves.
+    assert!(check_if_accepted(&chain(5).bytes()));
+    assert!(check_if_accepted(&chain(64).bytes()));
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (vec![], "not an isoxide forest: the file is empty"),
         (
@@ -348,9 +350,9 @@ fn each_refusal_names_the_reason() {
             "truncated, or something was appended",
         ),
         (unnamed.bytes(), "it is a safetensors file without a forest"),
-        (parts.with("checksum", Dtype::U8, None), "without a checksum"),
-        (parts.with("checksum", Dtype::U8, zeros(31)), "without a checksum"),
-        (parts.with("checksum", Dtype::I8, zeros(32)), "without a checksum"),
+        (contents.with("checksum", Dtype::U8, None), "without a checksum"),
+        (contents.with("checksum", Dtype::U8, zeros(31)), "without a checksum"),
+        (contents.with("checksum", Dtype::I8, zeros(32)), "without a checksum"),
         (
             {
                 let mut damaged = whole.clone();
@@ -360,67 +362,67 @@ fn each_refusal_names_the_reason() {
             "the checksum does not match: the file is damaged",
         ),
         (
-            parts.with("format", Dtype::U32, u32s(&[FORMAT + 1])),
+            contents.with("format", Dtype::U32, u32s(&[FORMAT + 1])),
             "format 2 is newer than this isoxide reads (1): upgrade",
         ),
-        (parts.with("format", Dtype::U32, u32s(&[0])), "there is no format 0"),
+        (contents.with("format", Dtype::U32, u32s(&[0])), "there is no format 0"),
         (
-            parts.with("format", Dtype::U32, u32s(&[1, 1])),
+            contents.with("format", Dtype::U32, u32s(&[1, 1])),
             "format has 2 items instead of one",
         ),
         (
-            parts.with("surprise", Dtype::U8, zeros(3)),
+            contents.with("surprise", Dtype::U8, zeros(3)),
             "format 1 has no tensor \"surprise\"",
         ),
-        (parts.with("kind", Dtype::U8, None), "the tensor kind is missing"),
+        (contents.with("kind", Dtype::U8, None), "the tensor kind is missing"),
         (
-            parts.with("threshold", Dtype::F32, zeros(4)),
+            contents.with("threshold", Dtype::F32, zeros(4)),
             "the tensor threshold is F32 of shape [1] instead of F64",
         ),
         (
-            parts.with("threshold", Dtype::I64, zeros(8 * n_splits)),
+            contents.with("threshold", Dtype::I64, zeros(8 * n_splits)),
             "the tensor threshold is I64 of shape",
         ),
         (shaped("threshold", &[n_splits, 1]), "instead of F64 with one axis"),
         (shaped("threshold", &[1, n_splits]), "instead of F64 with one axis"),
         (
-            parts.with("threshold", Dtype::F64, zeros(8)),
+            contents.with("threshold", Dtype::F64, zeros(8)),
             "the tensor threshold has 1 items, but",
         ),
         (
-            parts.with("feature", Dtype::U32, zeros(4)),
+            contents.with("feature", Dtype::U32, zeros(4)),
             "the tensor feature has 1 items, but",
         ),
         (
-            parts.with("n_leaf_samples", Dtype::U32, zeros(4)),
+            contents.with("n_leaf_samples", Dtype::U32, zeros(4)),
             "the tensor n_leaf_samples has 1 items, but",
         ),
         (
-            parts.with("impurity", Dtype::F64, None),
+            contents.with("impurity", Dtype::F64, None),
             "it has only one of the tensors impurity and mean",
         ),
         (
-            parts.with("mean", Dtype::F64, zeros(8)),
+            contents.with("mean", Dtype::F64, zeros(8)),
             "the tensor mean has 1 items for",
         ),
         (
-            parts.with("weight", Dtype::F64, zeros(8 * n_nodes + 8)),
+            contents.with("weight", Dtype::F64, zeros(8 * n_nodes + 8)),
             "the tensor weight has",
         ),
         (
-            parts.with("tree_depths", Dtype::U32, u32s(&[9])),
+            contents.with("tree_depths", Dtype::U32, u32s(&[9])),
             "there are nodes after the last tree",
         ),
         (
-            parts.with("tree_depths", Dtype::U32, u32s(&[9; 3])),
+            contents.with("tree_depths", Dtype::U32, u32s(&[9; 3])),
             "tree 2: its nodes end before it does",
         ),
         (
-            parts.with("tree_depths", Dtype::U32, u32s(&[9, 1])),
+            contents.with("tree_depths", Dtype::U32, u32s(&[9, 1])),
             "tree 1: it is deeper than its limit, 1",
         ),
         (
-            parts.with("tree_depths", Dtype::U32, u32s(&[MAX_DEPTH + 1, 9])),
+            contents.with("tree_depths", Dtype::U32, u32s(&[MAX_DEPTH + 1, 9])),
             "its limit is 65 of at most 64",
         ),
         (
@@ -428,23 +430,23 @@ fn each_refusal_names_the_reason() {
             "tree 0: it is deeper than its limit, 65 of at most 64",
         ),
         (
-            parts.with("tree_seeds", Dtype::I64, zeros(8)),
+            contents.with("tree_seeds", Dtype::I64, zeros(8)),
             "it has 1 seeds, but 2 trees",
         ),
         (
-            parts.edited("tree_seeds", |data| data[4] = 1),
+            contents.edited("tree_seeds", |data| data[4] = 1),
             "is not a valid seed of a tree",
         ),
         (
-            parts.edited("tree_seeds", |data| data[..8].copy_from_slice(&(-2_i64).to_le_bytes())),
+            contents.edited("tree_seeds", |data| data[..8].copy_from_slice(&(-2_i64).to_le_bytes())),
             "-2 is not a valid seed",
         ),
-        (parts.edited("kind", |data| data[0] = 0), "the tensor feature has"),
+        (contents.edited("kind", |data| data[0] = 0), "the tensor feature has"),
         (
             {
-                let mut parts = chain(1);
-                parts.tensors.get_mut("kind").unwrap().2[0] = 3;
-                parts.bytes()
+                let mut contents = chain(1);
+                contents.tensors.get_mut("kind").unwrap().2[0] = 3;
+                contents.bytes()
             },
             "tree 0: there is no node of kind 3",
         ),
@@ -502,33 +504,33 @@ fn each_refusal_names_the_reason() {
         ),
         (
             {
-                let wider = Parts::of(&chain(1).edited("n_features", |data| data[0] = 3));
-                assert!(check_if_taken(&wider.bytes()));
+                let wider = Contents::read(&chain(1).edited("n_features", |data| data[0] = 3));
+                assert!(check_if_accepted(&wider.bytes()));
                 wider.with("features", Dtype::U32, u32s(&[1, 1]))
             },
             "the columns of tree 0 cannot have been drawn",
         ),
         (
-            parts.with("sample_weight", Dtype::F16, zeros(2)),
+            contents.with("sample_weight", Dtype::F16, zeros(2)),
             "the tensor sample_weight is F16",
         ),
         (
-            parts.with("sample_weight", Dtype::F64, f64s(&[1.0, -0.5])),
+            contents.with("sample_weight", Dtype::F64, f64s(&[1.0, -0.5])),
             "negative or not finite",
         ),
         (
-            parts.with("sample_weight", Dtype::F64, f64s(&[f64::NAN])),
+            contents.with("sample_weight", Dtype::F64, f64s(&[f64::NAN])),
             "negative or not finite",
         ),
     ];
-    for (bytes, words) in cases {
+    for (bytes, expected) in cases {
         let message = read(&bytes).unwrap_err().to_string();
-        assert!(message.contains(words), "{message} does not say {words}");
+        assert!(message.contains(expected), "{message} does not contain {expected}");
     }
 }
 
 #[test]
-fn more_metadata_than_ours_is_refused() {
+fn a_second_entry_of_metadata_is_refused() {
     let whole = small_file();
     let text = String::from_utf8_lossy(&whole).into_owned();
     let header = &text[8..text
@@ -539,14 +541,14 @@ fn more_metadata_than_ours_is_refused() {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.extend(&whole[data_start..]);
-    seal(&mut bytes);
+    correct_checksum(&mut bytes);
     let message = read(&bytes).unwrap_err().to_string();
     assert!(message.contains("more than one entry of metadata"), "{message}");
 }
 
 #[test]
-fn forests_that_could_not_be_read_are_not_written() {
-    let (forest, c) = some_forest(20, 2, 9, 2);
+fn a_forest_that_could_not_be_read_again_is_not_written() {
+    let (forest, c) = grown_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let with = |change: &dyn Fn(&mut ForestMetadata)| {
         let mut forest_metadata = forest_metadata.clone();

@@ -10,7 +10,7 @@ use isoxide::simd::Choice;
 use ndarray::{Array2, ArrayView1, Axis};
 use proptest::prelude::*;
 
-/// Draws values that break things: ties, zeros of both signs, missing ones, infinities, constants and plain numbers.
+/// Draws values that often reveal defects: ties, zeros of both signs, NaN and infinities, and ordinary numbers.
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => Just(0.0),
@@ -22,7 +22,7 @@ fn value() -> impl Strategy<Value = f64> {
     ]
 }
 
-fn x() -> impl Strategy<Value = Array2<f64>> {
+fn table() -> impl Strategy<Value = Array2<f64>> {
     (1_usize..80, 1_usize..7).prop_flat_map(|(n, d)| {
         prop::collection::vec(value(), n * d).prop_map(move |values| Array2::from_shape_vec((n, d), values).unwrap())
     })
@@ -32,7 +32,7 @@ fn dense(x: &Array2<f64>) -> Input<'_> {
     Input::Dense(Matrix::from_f64(x.view()))
 }
 
-fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
+fn grown(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     let (n, d) = x.dim();
     let params = Params {
         max_samples: n.min(1 + seed as usize % 40),
@@ -46,27 +46,27 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
 
 /// Walks one row down one tree by the definition.
 fn path_length_of(row: &ArrayView1<'_, f64>, tree: &[Node], features: &[u32]) -> f64 {
-    let (mut at, mut depth) = (0, 0);
-    while !tree[at].is_leaf() {
-        let node = &tree[at];
+    let (mut index, mut depth) = (0, 0);
+    while !tree[index].is_leaf() {
+        let node = &tree[index];
         let v = row[features[node.feature as usize] as usize] as f32;
         let left = if v.is_nan() {
             node.missing_go_to_left
         } else {
             f64::from(v) <= node.threshold
         };
-        at = if left { at + 1 } else { node.right as usize };
+        index = if left { index + 1 } else { node.right as usize };
         depth += 1;
     }
-    path_length::leaf_value(depth, path_length::average_path_length(tree[at].n_node_samples))
+    path_length::leaf_value(depth, path_length::average_path_length(tree[index].n_node_samples))
 }
 
 proptest! {
     #[test]
-    fn workers_and_layouts_change_no_bit(x in x(), seed: u32) {
+    fn sums_equal_the_definition_for_any_workers_layout_and_kernel(x in table(), seed: u32) {
         let (n, d) = x.dim();
-        let forest = some_forest(&x, seed, 1);
-        prop_assert_eq!(&some_forest(&x, seed, 4), &forest);
+        let forest = grown(&x, seed, 1);
+        prop_assert_eq!(&grown(&x, seed, 4), &forest);
         let c = path_length::table(n as u32);
         let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
         let sums = scorer.path_length_sums(&dense(&x), 1).unwrap();
@@ -93,8 +93,8 @@ proptest! {
     }
 
     #[test]
-    fn every_training_row_ends_in_a_leaf_of_its_tree(x in x(), seed: u32) {
-        let forest = some_forest(&x, seed, 1);
+    fn every_training_row_ends_in_a_leaf_of_its_tree(x in table(), seed: u32) {
+        let forest = grown(&x, seed, 1);
         for t in 0..forest.n_trees() {
             let tree = forest.tree(t);
             let leaves: u32 = tree.iter().filter(|node| node.is_leaf()).map(|leaf| leaf.n_node_samples).sum();
@@ -104,20 +104,20 @@ proptest! {
     }
 
     #[test]
-    fn a_forest_grown_in_two_steps_is_the_same(x in x(), seed: u32, first in 1_usize..6) {
+    fn a_forest_grown_in_two_calls_equals_one_grown_in_one(x in table(), seed: u32, first in 1_usize..6) {
         let n = x.nrows();
         let matrix = dense(&x);
         let params = Params { max_samples: n, max_features: 1, bootstrap: false };
         let y = streams::noise_target(seed, n, 1).unwrap();
         let whole = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, 7), params, None, None, 2).unwrap();
         let start = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, first), params, None, None, 2).unwrap();
-        let more = streams::tree_seeds(seed, first, 7 - first);
-        prop_assert_eq!(grow(&matrix, NoiseTarget::Drawn(&y), &more, params, None, Some(&start), 2).unwrap(), whole);
+        let added = streams::tree_seeds(seed, first, 7 - first);
+        prop_assert_eq!(grow(&matrix, NoiseTarget::Drawn(&y), &added, params, None, Some(&start), 2).unwrap(), whole);
     }
 }
 
 #[test]
-fn inputs_that_do_not_fit_are_refused() {
+fn tables_and_parameters_that_do_not_fit_the_forest_are_refused() {
     let x = Array2::from_shape_fn((10, 3), |(i, j)| (i * j) as f64);
     let matrix = dense(&x);
     let params = Params {
@@ -132,12 +132,21 @@ fn inputs_that_do_not_fit_are_refused() {
     let wrong_width = Error::ColumnCount { actual: 2, expected: 3 };
     let scorer = Scorer::new(forest.clone(), path_length::table(10)).unwrap();
     assert_eq!(scorer.path_length_sums(&narrow, 1).unwrap_err(), wrong_width);
-    let two = Params {
+    let two_features = Params {
         max_features: 2,
         ..params
     };
     assert_eq!(
-        grow(&narrow, NoiseTarget::Drawn(&y), &[1], two, None, Some(&forest), 1).unwrap_err(),
+        grow(
+            &narrow,
+            NoiseTarget::Drawn(&y),
+            &[1],
+            two_features,
+            None,
+            Some(&forest),
+            1
+        )
+        .unwrap_err(),
         wrong_width
     );
     assert!(matches!(

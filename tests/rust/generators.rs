@@ -89,8 +89,8 @@ impl TryRng for WeylSequence {
     }
 }
 
-/// Draws everything that a fit draws from `rng`, and checks that the draws are possible ones.
-fn check_foreign(mut rng: impl Rng + Clone) {
+/// Makes all draws of a fit from `rng`, and checks their ranges.
+fn check_draws(mut rng: impl Rng + Clone) {
     let mut other = rng.clone();
     let target = streams::noise_target_from(&mut rng, 1000, 1).unwrap();
     assert!(target.iter().all(|y| (0.0..1.0).contains(y)));
@@ -129,21 +129,21 @@ fn check_foreign(mut rng: impl Rng + Clone) {
 }
 
 #[test]
-fn samplers_take_generators_of_others() {
-    check_foreign(WeylSequence(1));
-    check_foreign(Xoshiro256PlusPlus::seed_from_u64(3));
-    check_foreign(Mt19937::seed_from_u64(3));
+fn samplers_accept_generators_of_other_crates() {
+    check_draws(WeylSequence(1));
+    check_draws(Xoshiro256PlusPlus::seed_from_u64(3));
+    check_draws(Mt19937::seed_from_u64(3));
     // A trait object is a generator as well.
-    let (mut rng, mut same) = (WeylSequence(9), WeylSequence(9));
+    let (mut rng, mut copy) = (WeylSequence(9), WeylSequence(9));
     let dynamic: &mut dyn Rng = &mut rng;
     assert_eq!(
         with_replacement(dynamic, 10, 5, &|| Ok(())).unwrap(),
-        with_replacement(&mut same, 10, 5, &|| Ok(())).unwrap()
+        with_replacement(&mut copy, 10, 5, &|| Ok(())).unwrap()
     );
 }
 
 #[test]
-fn a_used_stream_continues_as_a_random_state_does() {
+fn draws_from_a_used_stream_continue_as_those_of_a_random_state() {
     let mut stream = Mt19937::new(5);
     let target = streams::noise_target_from(&mut stream, 1000, 1).unwrap();
     assert_eq!(target, streams::noise_target(5, 1000, 1).unwrap());
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn xorshift_keeps_its_ranges(state: u32, low in 0_usize..100, width in 1_usize..100) {
+    fn xorshift_draws_stay_in_range(state: u32, low in 0_usize..100, width in 1_usize..100) {
         let mut rng = XorShift32::new(state);
         prop_assert!(rng.next31() <= <XorShift32 as SplitDraws>::MAX);
         prop_assert!((low..low + width).contains(&rng.int(low, low + width)));

@@ -16,7 +16,7 @@ use isoxide::score::Scorer;
 use ndarray::Array2;
 use serde_json::Value;
 
-/// The data of a case.
+/// The training table of a case.
 enum Data {
     Dense(Array2<f64>),
     Sparse {
@@ -51,7 +51,7 @@ impl Data {
     }
 }
 
-/// Parameters of a case, and the numbers that they mean for its data.
+/// A golden file, with its table and the parameters as numbers of rows, columns and trees.
 struct Case {
     golden: Value,
     x: Data,
@@ -142,7 +142,7 @@ impl Case {
         }
     }
 
-    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a stream in some state.
+    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a used stream.
     fn draws(&self) -> (Vec<f64>, Vec<u32>) {
         let n = self.bagging.n_samples;
         match &self.golden["params"]["random_state"] {
@@ -179,18 +179,18 @@ impl Case {
         let added = self.golden["warm_start_added"].as_u64().unwrap() as usize;
         if added > 0 {
             let seed = self.golden["params"]["random_state"].as_u64().unwrap();
-            let more = streams::tree_seeds(seed as u32, self.n_trees, added);
+            let added_seeds = streams::tree_seeds(seed as u32, self.n_trees, added);
             forest = grow(
                 &x,
                 NoiseTarget::Drawn(&y),
-                &more,
+                &added_seeds,
                 params,
                 weights,
                 Some(&forest),
                 workers,
             )
             .unwrap();
-            seeds.extend(more);
+            seeds.extend(added_seeds);
         }
         (forest, seeds)
     }
@@ -225,25 +225,26 @@ fn arrays(forest: &Forest, tree: usize) -> TreeArrays {
     }
 }
 
+/// Hashes the trees of a forest with FNV-1a of 64 bits, as the writer of the golden files did.
 fn fnv1a64(forest: &Forest) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut eat = |word: u64| {
+    let mut update = |word: u64| {
         for byte in word.to_le_bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
     for tree in 0..forest.n_trees() {
         let t = arrays(forest, tree);
-        for part in [&t.left, &t.right, &t.feature] {
-            for &v in part {
-                eat(v as u64);
+        for array in [&t.left, &t.right, &t.feature] {
+            for &v in array {
+                update(v as u64);
             }
         }
         for v in &t.threshold {
-            eat(v.to_bits());
+            update(v.to_bits());
         }
         for &v in &t.n_node_samples {
-            eat(v as u64);
+            update(v as u64);
         }
     }
     format!("{hash:016x}")
@@ -255,13 +256,13 @@ fn check_trees(case: &Case, forest: &Forest, seeds: &[u32]) {
     assert_eq!(fnv1a64(forest), golden["forest_fnv1a64"].as_str().unwrap());
     for tree in golden["trees"].as_array().unwrap() {
         let index = tree["index"].as_u64().unwrap() as usize;
-        let found = arrays(forest, index);
-        assert_eq!(found.left, integers::<i64>(&tree["left"]));
-        assert_eq!(found.right, integers::<i64>(&tree["right"]));
-        assert_eq!(found.feature, integers::<i64>(&tree["feature"]));
-        assert_eq!(bits(&found.threshold), bits(&numbers(&tree["threshold"])));
-        assert_eq!(found.n_node_samples, integers::<i64>(&tree["n_node_samples"]));
-        assert_eq!(found.missing_go_to_left, integers::<i64>(&tree["missing_go_to_left"]));
+        let actual = arrays(forest, index);
+        assert_eq!(actual.left, integers::<i64>(&tree["left"]));
+        assert_eq!(actual.right, integers::<i64>(&tree["right"]));
+        assert_eq!(actual.feature, integers::<i64>(&tree["feature"]));
+        assert_eq!(bits(&actual.threshold), bits(&numbers(&tree["threshold"])));
+        assert_eq!(actual.n_node_samples, integers::<i64>(&tree["n_node_samples"]));
+        assert_eq!(actual.missing_go_to_left, integers::<i64>(&tree["missing_go_to_left"]));
         assert_eq!(forest.tree_features(index), integers::<u32>(&tree["features"]));
         if !tree["samples"].is_null() {
             let bag = streams::bag(seeds[index], &case.bagging, case.weights.as_ref(), 1).unwrap();
@@ -311,19 +312,18 @@ macro_rules! golden {
     ($($test:ident: $file:literal,)*) => {
         $(#[test] fn $test() { check($file); })*
 
-        /// Every golden file must have a test.
         #[test]
-        fn every_file_is_run() {
-            let mut found: Vec<String> = std::fs::read_dir(crate::common::folder())
+        fn every_golden_file_has_a_test() {
+            let mut files: Vec<String> = std::fs::read_dir(crate::common::golden_folder())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
                 .collect();
-            found.sort();
-            // The generators have a test of their own.
-            let mut run: Vec<&str> = ["00_generators"].into_iter().chain([$($file),*]).collect();
-            run.sort_unstable();
-            assert_eq!(found, run);
+            files.sort();
+            // The tests in `generators.rs` read this file.
+            let mut tested: Vec<&str> = ["00_generators"].into_iter().chain([$($file),*]).collect();
+            tested.sort_unstable();
+            assert_eq!(files, tested);
         }
     };
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 struct Plain<'a> {
     x: &'a Array2<f64>,
     features: Vec<usize>,
-    /// Matrix row, noise and weight; those of one node side by side.
+    /// Table row, noise and weight of each drawn row. The rows of a node are contiguous.
     rows: Vec<(usize, f64, f64)>,
     random: XorShift32,
     order: Vec<usize>,
@@ -43,7 +43,7 @@ impl Plain<'_> {
             .collect();
         let mut plain = Plain {
             x,
-            random: streams::splits(&[seed]).remove(0),
+            random: streams::split_rngs(&[seed]).remove(0),
             order: (0..bag.features.len()).collect(),
             constants: vec![0; bag.features.len()],
             features: bag.features,
@@ -96,17 +96,17 @@ impl Plain<'_> {
     }
 
     fn search(&mut self, rows: Range<usize>, n_known: usize) -> (Option<(Node, usize)>, usize) {
-        let (mut end, mut n_found, mut n_drawn, mut n_visited) = (self.order.len(), 0, 0, 0);
+        let (mut end, mut n_new, mut n_drawn, mut n_visited) = (self.order.len(), 0, 0, 0);
         let mut split = None;
-        while end > n_known + n_found && (n_visited < 1 || n_visited <= n_found + n_drawn) {
+        while end > n_known + n_new && (n_visited < 1 || n_visited <= n_new + n_drawn) {
             n_visited += 1;
-            let mut position = self.random.int(n_drawn, end - n_found);
+            let mut position = self.random.int(n_drawn, end - n_new);
             if position < n_known {
                 self.order.swap(n_drawn, position);
                 n_drawn += 1;
                 continue;
             }
-            position += n_found;
+            position += n_new;
             let feature = self.order[position];
             let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
             for row in rows.clone() {
@@ -116,23 +116,30 @@ impl Plain<'_> {
                 n_missing += usize::from(v.is_nan());
             }
             if n_missing == rows.len() || (n_missing == 0 && max <= min + 1e-7) {
-                self.order.swap(position, n_known + n_found);
-                n_found += 1;
+                self.order.swap(position, n_known + n_new);
+                n_new += 1;
                 continue;
             }
             end -= 1;
             self.order.swap(end, position);
-            split = self.part(rows.clone(), feature, f64::from(min), f64::from(max), n_missing > 0);
+            split = self.partition(rows.clone(), feature, f64::from(min), f64::from(max), n_missing > 0);
         }
         self.order[..n_known].copy_from_slice(&self.constants[..n_known]);
-        let found = n_known..n_known + n_found;
-        self.constants[found.clone()].copy_from_slice(&self.order[found.clone()]);
-        (split, found.end)
+        let new = n_known..n_known + n_new;
+        self.constants[new.clone()].copy_from_slice(&self.order[new.clone()]);
+        (split, new.end)
     }
 
-    fn part(&mut self, rows: Range<usize>, feature: usize, min: f64, max: f64, missing: bool) -> Option<(Node, usize)> {
+    fn partition(
+        &mut self,
+        rows: Range<usize>,
+        feature: usize,
+        min: f64,
+        max: f64,
+        has_missing: bool,
+    ) -> Option<(Node, usize)> {
         let mut threshold = self.random.uniform(min, max);
-        let missing_left = missing && self.random.int(0, 2) != 0;
+        let missing_left = has_missing && self.random.int(0, 2) != 0;
         if threshold == max {
             threshold = min;
         }
@@ -150,7 +157,7 @@ impl Plain<'_> {
         let node = Node {
             threshold,
             feature: feature as u32,
-            missing_go_to_left: if missing { missing_left } else { n_left > n_right },
+            missing_go_to_left: if has_missing { missing_left } else { n_left > n_right },
             ..Node::leaf(rows.len() as u32)
         };
         (n_left > 0 && n_right > 0).then_some((node, n_left))
@@ -200,11 +207,11 @@ fn value() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Draws a noise target that ends branches all the time, or as rarely as a random one.
+/// Draws a noise target of a few distinct values, which ends many branches, or of random values.
 fn noise() -> impl Strategy<Value = Vec<f64>> {
-    let few = prop_oneof![Just(0.1), Just(0.3), Just(0.1 + 1e-9), Just(0.7)];
+    let distinct = prop_oneof![Just(0.1), Just(0.3), Just(0.1 + 1e-9), Just(0.7)];
     let pool = prop_oneof![
-        prop::collection::vec(few, 1..4),
+        prop::collection::vec(distinct, 1..4),
         prop::collection::vec(0.0..1.0_f64, 200)
     ];
     (pool, prop::collection::vec(0_usize..200, 300))
@@ -215,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn trees_follow_the_rules(
+    fn trees_equal_those_of_the_plain_implementation(
         cells in prop::collection::vec(value(), 150 * 6), y in noise(), d in 1_usize..7, n in 1_usize..150, seed: u32, share in 0.1..1.0_f64,
     ) {
         let x = Array2::from_shape_vec((n, d), cells[..n * d].to_vec()).unwrap();
@@ -228,8 +235,8 @@ proptest! {
     }
 }
 
-/// Makes a table of many rows with counts, ties, missing values and plain numbers.
-fn wide(n: usize, d: usize) -> Array2<f64> {
+/// Makes a table with counts, ties, missing values and plain numbers.
+fn table(n: usize, d: usize) -> Array2<f64> {
     let u = streams::noise_target(5, n * d, 1).unwrap();
     Array2::from_shape_fn((n, d), |(i, j)| {
         let u = u[i * d + j];
@@ -243,8 +250,8 @@ fn wide(n: usize, d: usize) -> Array2<f64> {
 }
 
 #[test]
-fn large_trees_follow_the_rules() {
-    let x = wide(3000, 5);
+fn large_trees_equal_those_of_the_plain_implementation() {
+    let x = table(3000, 5);
     let y = streams::noise_target(1, 3000, 1).unwrap();
     for (max_samples, bootstrap) in [(3000, false), (3000, true), (1100, false)] {
         let params = Params {
@@ -257,8 +264,8 @@ fn large_trees_follow_the_rules() {
 }
 
 #[test]
-fn the_noise_target_may_come_as_its_seed() {
-    let x = wide(2000, 3);
+fn a_seed_grows_the_same_forest_as_its_noise_target() {
+    let x = table(2000, 3);
     let input = Input::Dense(Matrix::from_f64(x.view()));
     let y = streams::noise_target(9, 2000, 1).unwrap();
     for n_trees in [3, 40] {
@@ -279,9 +286,9 @@ fn the_noise_target_may_come_as_its_seed() {
 }
 
 #[test]
-fn a_tree_is_the_same_alone_and_among_many() {
-    // Alone it reads its cells in position; many trees read a copy.
-    let x = wide(2500, 12);
+fn a_tree_grown_alone_equals_the_one_grown_among_many() {
+    // A single tree reads cells from the table; many trees read them from a copy.
+    let x = table(2500, 12);
     let input = Input::Dense(Matrix::from_f64(x.view()));
     let y = streams::noise_target(2, 2500, 1).unwrap();
     let params = Params {
@@ -290,11 +297,11 @@ fn a_tree_is_the_same_alone_and_among_many() {
         bootstrap: false,
     };
     let seeds: Vec<u32> = (0..9).collect();
-    let many = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
+    let forest = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
     for (tree, seed) in seeds.iter().enumerate() {
         let alone = grow(&input, NoiseTarget::Drawn(&y), &[*seed], params, None, None, 1).unwrap();
-        assert_eq!(alone.tree(0), many.tree(tree));
-        assert_eq!(alone.tree_noise(0), many.tree_noise(tree));
+        assert_eq!(alone.tree(0), forest.tree(tree));
+        assert_eq!(alone.tree_noise(0), forest.tree_noise(tree));
     }
 }
 

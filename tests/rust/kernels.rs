@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 use isoxide::error::{Error, Result};
+use isoxide::explain::Explainer;
 use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use isoxide::matrix::{Input, Matrix};
@@ -41,7 +42,7 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
         tail: Tail::Upper,
         nan_policy: NanPolicy::Propagate,
     };
-    let scorer = || {
+    let forest = || {
         // The forest is made by hand, because growing it may be refused.
         let noise = NodeNoise {
             impurity: 0.0,
@@ -53,8 +54,10 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
             nodes: vec![Node::leaf(40)],
             noise: vec![noise],
         };
-        Scorer::new(Forest::from_trees(2, None, vec![tree])?, path_length::table(40))
+        Forest::from_trees(2, None, vec![tree])
     };
+    let scorer = || Scorer::new(forest()?, path_length::table(40));
+    let explainer = || Explainer::new(forest()?, path_length::table(40));
     vec![
         (
             "grow",
@@ -67,6 +70,16 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
         (
             "path_length_sums",
             scorer().and_then(|scorer| scorer.path_length_sums(&x, 1)).map(drop),
+        ),
+        (
+            "shap_values",
+            explainer().and_then(|explainer| explainer.shap_values(&x, 1)).map(drop),
+        ),
+        (
+            "magnitude_sums",
+            explainer()
+                .and_then(|explainer| explainer.magnitude_sums(&x, 1))
+                .map(drop),
         ),
         (
             "percentile_ranks",
@@ -103,7 +116,7 @@ fn kernels_are_found_by_name() {
 
 /// Runs as a child of the test below, with the expected outcome in `ISOXIDE_TEST_EXPECTED`.
 #[test]
-fn the_kernel_of_the_environment() {
+fn functions_use_the_kernel_of_the_environment() {
     let Ok(expected) = std::env::var("ISOXIDE_TEST_EXPECTED") else {
         return;
     };
@@ -119,7 +132,7 @@ fn the_kernel_of_the_environment() {
 /// Runs the test above in another process, with a value of `ISOXIDE_KERNEL`.
 fn check_in_another_process(kernel: Option<&OsStr>, expected: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "kernels::the_kernel_of_the_environment"]);
+    child.args(["--exact", "kernels::functions_use_the_kernel_of_the_environment"]);
     child
         .env("ISOXIDE_TEST_EXPECTED", expected)
         .env_remove("ISOXIDE_KERNEL");

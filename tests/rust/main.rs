@@ -12,6 +12,7 @@
 mod common;
 mod corpora;
 mod drawn;
+mod explain;
 mod file;
 mod forest;
 mod generators;

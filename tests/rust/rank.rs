@@ -49,10 +49,18 @@ fn oracle_of_tail(reference: &[f64], query: f64, definition: Definition) -> (f64
 }
 
 /// Returns the percentiles of the tail `Upper`.
-fn percentiles(a: &Matrix<'_>, b: &Matrix<'_>, kind: Kind, nan_policy: NanPolicy, workers: usize) -> Array2<f64> {
+fn percentiles(
+    reference: &Matrix<'_>,
+    rows: &Matrix<'_>,
+    kind: Kind,
+    nan_policy: NanPolicy,
+    workers: usize,
+) -> Array2<f64> {
     let tail = Tail::Upper;
     let definition = Definition { kind, tail, nan_policy };
-    percentile_ranks(a, b, definition, workers).unwrap().percentiles
+    percentile_ranks(reference, rows, definition, workers)
+        .unwrap()
+        .percentiles
 }
 
 fn count<T: Countable>(reference: &[T], queries: &Queries<T>) -> Counts {

@@ -115,7 +115,7 @@ impl TreeParams {
         }
     }
 
-    /// Draws a tree that uses some of `d` columns.
+    /// Draws a tree over a subset of `d` columns.
     fn tree(self, random: &mut Random, d: usize) -> Tree {
         let n_features = 1 + random.below(d);
         let first = random.below(d);
@@ -231,9 +231,9 @@ fn check(scorer: &Scorer, x: &Input<'_>, expected: &[f64], label: &str) {
 enum Layout {
     RowMajor,
     ColumnMajor,
-    /// Rows and columns lie in reverse order.
+    /// Rows and columns are stored in reverse order.
     Reversed,
-    /// Further cells lie between the rows.
+    /// Other cells separate the rows.
     Strided,
     /// Each column is an array of its own.
     Columns,
@@ -422,7 +422,7 @@ fn every_layout_and_type_is_scored_for_row_counts_around_block_sizes() {
 }
 
 #[test]
-fn several_workers_share_blocks() {
+fn sums_stay_the_same_when_workers_share_blocks() {
     let mut random = Random::new(2);
     let params = TreeParams {
         n_splits: 20,
@@ -431,7 +431,7 @@ fn several_workers_share_blocks() {
         n_thresholds: None,
         has_nan: true,
     };
-    // The scorer uses three workers for so many trees and rows, and divides the rows into several chunks.
+    // The scorer uses three workers for this number of trees and rows, and divides the rows into several chunks.
     let scorer = params.scorer(&mut random, 5, 120);
     let x = table(&mut random, 3_500, 5);
     check_doubles(&scorer, &x, &LAYOUTS[..2]);

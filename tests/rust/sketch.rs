@@ -178,8 +178,10 @@ fn partitioning() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
 fn partitions(values: &[f64], assignment: &[usize]) -> Vec<Vec<f64>> {
     let partition = |index| {
         let assigned = values.iter().zip(assignment.iter().cycle());
-        let own = assigned.filter(|&(_, &assigned_index)| assigned_index == index);
-        own.map(|(&value, _)| value).collect()
+        assigned
+            .filter(|&(_, &i)| i == index)
+            .map(|(&value, _)| value)
+            .collect()
     };
     (0..6).map(partition).collect()
 }
@@ -195,7 +197,8 @@ proptest! {
     /// With so many values, neighbours often lie in one bucket, so the sketch must be refined.
     #[test]
     fn every_position_is_known_after_a_few_passes(values in values(60), capacity in 2_usize..4) {
-        check(SketchParams { scope: INFINITE, lowest: None, capacity }, &values, &SketchParams { scope: INFINITE, lowest: None, capacity }.sketch(&values));
+        let params = SketchParams { scope: INFINITE, lowest: None, capacity };
+        check(params, &values, &params.sketch(&values));
     }
 
     #[test]
@@ -203,7 +206,7 @@ proptest! {
         values in values(60), lowest in 1_u64..20, more in 0_usize..3, (assignment, picks) in partitioning(),
     ) {
         let params = SketchParams { scope: INFINITE, lowest: Some(lowest), capacity: (lowest as usize + more).max(2) };
-        let sketches = partitions(&values, &assignment).iter().map(|part| params.sketch(part)).collect();
+        let sketches = partitions(&values, &assignment).iter().map(|partition| params.sketch(partition)).collect();
         let mut sketch: Sketch = merged(sketches, &picks, |a, b| a.merge(b).unwrap());
         let sorted = Sorted::new(&values, params);
         let n = sorted.values.len();
@@ -220,8 +223,8 @@ proptest! {
         let mut backwards = values.clone();
         backwards.reverse();
         prop_assert_eq!(params.sketch(&backwards).to_bytes().unwrap(), whole.to_bytes().unwrap());
-        let sketches = partitions(&values, &assignment).into_iter().map(|part| {
-            let sketch = params.sketch(&part);
+        let sketches = partitions(&values, &assignment).into_iter().map(|partition| {
+            let sketch = params.sketch(&partition);
             if stored { Sketch::from_bytes(&sketch.to_bytes().unwrap()).unwrap() } else { sketch }
         });
         let mut sum = merged(sketches.collect(), &picks, |a, b| {
@@ -350,14 +353,14 @@ fn many_values_are_sketched_correctly() {
         }
         for sizes in [[1, 65_536, 7], [65_535, 65_537, 100_000], [0, 199_999, 3]] {
             let mut rest = values.as_slice();
-            let mut parts = Vec::new();
+            let mut sketches = Vec::new();
             for size in sizes.into_iter().cycle().take(12) {
-                let (part, others) = rest.split_at(size.min(rest.len()));
-                parts.push(params.sketch(part));
-                rest = others;
+                let (partition, later) = rest.split_at(size.min(rest.len()));
+                sketches.push(params.sketch(partition));
+                rest = later;
             }
-            parts.push(params.sketch(rest));
-            let sum = merged(parts, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
+            sketches.push(params.sketch(rest));
+            let sum = merged(sketches, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
             assert!(
                 sum.to_bytes().unwrap() == whole.to_bytes().unwrap(),
                 "{lowest:?} {capacity} {sizes:?}"

@@ -1,4 +1,4 @@
-//! Tests of sparse input and weights: properties that hold for any numbers.
+//! Tests of properties that hold for any sparse input and any weights.
 
 use std::collections::HashSet;
 
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_as_a_sparse_matrix_is_refused_or_read(
+    fn any_arrays_are_refused_or_make_a_valid_sparse_matrix(
         starts in prop::collection::vec(-2_i64..12, 0..6),
         columns in prop::collection::vec(-2_i64..6, 0..12),
         values in prop::collection::vec(any::<f32>(), 0..12),
@@ -93,21 +93,21 @@ proptest! {
     }
 
     #[test]
-    fn weighted_draws_are_possible_ones(
+    fn weighted_draws_never_draw_an_index_of_weight_zero(
         weights in prop::collection::vec(prop_oneof![Just(0.0), 0.0..1.0_f64], 1..60),
         seed: u32,
         k in 1_usize..60,
     ) {
         let total: f64 = weights.iter().sum();
         prop_assume!(total > 0.0);
-        let drawn_with = Weights::new(weights.iter().map(|w| w / total).collect()).unwrap();
-        let repeated = drawn_with.with_replacement(&mut Mt19937::new(seed), k).unwrap();
+        let sampler = Weights::new(weights.iter().map(|w| w / total).collect()).unwrap();
+        let repeated = sampler.with_replacement(&mut Mt19937::new(seed), k).unwrap();
         prop_assert_eq!(repeated.len(), k);
         prop_assert!(repeated.iter().all(|&i| weights[i] > 0.0));
-        let possible = weights.iter().filter(|&&w| w > 0.0).count();
-        prop_assert_eq!(drawn_with.check(k).is_ok(), k <= possible);
-        if k <= possible {
-            let different = drawn_with.without_replacement(&mut Mt19937::new(seed), k).unwrap();
+        let n_possible = weights.iter().filter(|&&w| w > 0.0).count();
+        prop_assert_eq!(sampler.check(k).is_ok(), k <= n_possible);
+        if k <= n_possible {
+            let different = sampler.without_replacement(&mut Mt19937::new(seed), k).unwrap();
             prop_assert!(different.iter().all(|&i| weights[i] > 0.0));
             prop_assert_eq!(different.iter().collect::<HashSet<_>>().len(), k);
         }

@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 for success, 1 if the input is missing or invalid, 2 if the command line is invalid, and 128 plus
-        the number of the signal that ended the command.
+        Exit code: 0 for success, 1 if the input is missing or invalid, 2 if the command line is invalid, 3 or 4 if
+        there is what ``--fail-on`` names, and 128 plus the number of the signal that ended the command.
     """
     from isoxide._cli._signals import Signals
 

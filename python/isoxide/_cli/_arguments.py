@@ -27,7 +27,7 @@ RENAMED_OPTIONS = {"--budget": "--alerts-per-month", "--always": "--always-show"
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser whose options may stand before and after the files, and whose errors take one line.
+    """Parser whose options may be before or after the files, and whose errors take one line.
 
     Parameters
     ----------
@@ -35,19 +35,19 @@ class Parser(argparse.ArgumentParser):
         Usage that is shown with an error.
     n_files : int, default=0
         Smallest number of file names that the command needs.
-    **more
+    **options
         Further arguments of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, *, short_usage: str, n_files: int = 0, **more: Any) -> None:
+    def __init__(self, *, short_usage: str, n_files: int = 0, **options: Any) -> None:
         super().__init__(
-            usage=short_usage, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more
+            usage=short_usage, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
         )
         self._short_usage, self._n_files = short_usage, n_files
         #: Names of options that take several values.
         self.lists: set[str] = set()
 
-    def add_list(self, group: Any, name: str, *, may_be_empty: bool = False, **more: Any) -> None:
+    def add_list(self, group: Any, name: str, *, may_be_empty: bool = False, **options: Any) -> None:
         """Add an option that takes several values, one after the other or each with the option again.
 
         Parameters
@@ -58,20 +58,20 @@ class Parser(argparse.ArgumentParser):
             Name of the option.
         may_be_empty : bool, default=False
             Whether the option may be given without values, which gives an empty list.
-        **more
+        **options
             Further arguments of `add_argument`.
         """
         self.lists.add(name)
         if may_be_empty:
-            more.update(nargs="?", const="")
-        group.add_argument(name, action="append", **more)
+            options.update(nargs="?", const="")
+        group.add_argument(name, action="append", **options)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Any = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse the arguments of a command, and refuse unknown ones with a suggestion.
 
-        The parser of each command does this itself, since the parser above it does not know the options.
+        The parser of each command does this, since the main parser does not know the options of a command.
         """
         arguments = list(sys.argv[1:] if args is None else args)
         if not self._n_files:

@@ -1,4 +1,4 @@
-"""The four commands. Each reads, computes, and moves all results to their folder together when they are complete."""
+"""Run the commands without a model: read, compute, and move all results to their folder when they are complete."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,32 +21,46 @@ from isoxide._cli._values import output_format
 from isoxide._common.files import FileSet
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from isoxide.ueba import Calibration, FeatureTable, Findings
 
-__all__ = ["calibrate", "detect", "report", "score"]
+__all__ = [
+    "EXIT_DRIFT",
+    "calibrate",
+    "detect",
+    "exit_code",
+    "explain",
+    "load",
+    "rank_choices",
+    "read_in_memory",
+    "report",
+    "results_in",
+    "score",
+    "show",
+    "write_findings",
+]
 
+#: Exit codes that --fail-on asks for.
+EXIT_NEW, EXIT_DRIFT = 3, 4
 #: Largest number of unused columns that `score` lists.
 MAX_LISTED_COLUMNS = 8
 
 
-def detect(options: argparse.Namespace, session: Session) -> None:
+def detect(options: argparse.Namespace, session: Session) -> int:
     """Run ``isoxide detect``: read a table, find its anomalies, and write them with the reports."""
-    _load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
+    load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
     from isoxide.ueba._users import load_users
 
     detection = {
-        "threshold": options.threshold,
+        "anomaly_threshold": options.threshold,
         "contamination": options.contamination,
         "alerts_per_month": options.alerts_per_month,
         "random_state": options.seed,
-        "tail": options.tail,
-        "groups": options.groups,
-        "min_group": options.min_group,
-        "zscores": options.zscores,
-        "domain_defaults": options.domain_defaults,
+        **rank_choices(options),
     }
-    with _results(options.out, session) as results, steps(4, "detect") as step:
+    with results_in(options.out, session) as results, steps(4, "detect") as step:
         tables = Tables(options.table, options.reading)
         in_batches = larger_than_memory(tables, in_batches=options.stream)
         users = None if options.users is None else load_users(options.users, options.users_sep)
@@ -63,27 +76,58 @@ def detect(options: argparse.Namespace, session: Session) -> None:
             )  # fmt: skip
             step("read and detected")
         else:
-            table = _read_table(options, tables, entity, time, step)
+            table = read_in_memory(options, tables, entity, time, step)
             step("detecting")
             findings = ueba.detect(table, n_jobs=options.jobs, **detection)
-        session.signals.check()
-        if users is not None:
-            findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
-        step("writing")
-        stem = _stem(findings, "the table")
-        findings.to_csv(results / f"findings-{stem}.csv")
-        findings.to_parquet(results / f"findings-{stem}.parquet")
-        findings.to_json(results / f"findings-{stem}.json")
-        assert findings.forest is not None
-        findings.forest.save(results / f"forest-{stem}.safetensors")
-        step("writing the reports")
-        _write_reports(findings, results, stem, options)
-    _show(options, findings, results.paths)
+        findings = write_findings(options, session, findings, results, users, step)
+    show(options, findings, results.paths)
+    return exit_code(options, findings)
+
+
+def rank_choices(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of ranks and bands as arguments of `isoxide.ueba.detect`."""
+    return {
+        "tail": options.tail,
+        "groups": options.groups,
+        "min_group": options.min_group,
+        "zscores": options.zscores,
+        "domain_defaults": options.domain_defaults,
+        "train_on_this": options.train_on_this,
+        **({} if options.bands is None else {"bands": tuple(options.bands)}),
+    }
+
+
+def exit_code(options: argparse.Namespace, findings: Findings) -> int:
+    """Return the exit code that --fail-on asks for; findings come before drift."""
+    wanted = options.fail_on or []
+    if "new" in wanted and len(findings):
+        return EXIT_NEW
+    verdict = (findings.manifest.get("drift") or {}).get("verdict")
+    return EXIT_DRIFT if "drift" in wanted and verdict == "retrain" else 0
+
+
+def write_findings(
+    options: argparse.Namespace, session: Session, findings: Findings, results: FileSet, users: Any, step: Any
+) -> Findings:
+    """Join users to findings, and write the findings, the forest and the reports; return the joined findings."""
+    session.signals.check()
+    if users is not None:
+        findings = findings.join(users, on=options.users_on or findings.entity, columns=options.users_columns)
+    step("writing")
+    stem = _stem(findings, "the table")
+    findings.to_csv(results / f"findings-{stem}.csv")
+    findings.to_parquet(results / f"findings-{stem}.parquet")
+    findings.to_json(results / f"findings-{stem}.json")
+    assert findings.forest is not None
+    findings.forest.save(results / f"forest-{stem}.safetensors")
+    step("writing the reports")
+    _write_reports(findings, results, stem, options)
+    return findings
 
 
 def report(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide report``: read findings, and write the reports again."""
-    _load("isoxide.ueba", "jinja2")
+    load("isoxide.ueba", "jinja2")
     from isoxide import ueba
 
     path = Path(options.findings)
@@ -92,10 +136,10 @@ def report(options: argparse.Namespace, session: Session) -> None:
     try:
         findings = ueba.read_findings(path)
         stem = _stem(findings, str(path))
-        with _results(options.out, session) as results, steps(1, "report") as step:
+        with results_in(options.out, session) as results, steps(1, "report") as step:
             step("writing the reports")
             _write_reports(findings, results, stem, options)
-        _show(options, findings, results.paths)
+        show(options, findings, results.paths)
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
         # Reading checks every field, so any error here comes from the content of the file.
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
@@ -103,32 +147,35 @@ def report(options: argparse.Namespace, session: Session) -> None:
 
 def calibrate(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide calibrate``: fit a forest, and print the number of anomalies by threshold and by month."""
-    _load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
+    load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
     from isoxide import ueba
 
     session.signals.begin_work()
     with steps(3, "calibrate") as step:
         tables = Tables(options.table, options.reading)
         entity, time = tables.choose_keys(options.entity, options.time)
-        table = _read_table(options, tables, entity, time, step)
+        table = read_in_memory(options, tables, entity, time, step)
         step("fitting")
         study = ueba.calibrate(
             table,
-            threshold=options.threshold,
             contamination=options.contamination,
             alerts_per_month=options.alerts_per_month,
             random_state=options.seed,
             n_jobs=options.jobs,
         )
-        is_default = study.threshold is None
-        if is_default:
-            study = _with_default_threshold(study)
+        threshold = options.threshold if options.threshold is not None else study.anomaly_threshold
+        is_default = threshold is None
+        # Without an amount, `detect` finds the rows that are above average.
+        threshold = 0.5 if threshold is None else threshold
         if options.plot:
             step("drawing")
             session.signals.check()
-            _draw(study, Path(options.plot))
-    thresholds, months = study.thresholds(), study.by_period()
+            _draw(study, threshold, Path(options.plot))
+    thresholds, months = study.anomaly_thresholds(), scores_by_month(study, threshold)
+    if options.threshold is not None:
+        thresholds = study.anomaly_thresholds([*thresholds["threshold"], threshold])
     n_anomalies = int(months["anomalies"].sum())
+    contamination = n_anomalies / len(table)
     if options.json:
         tell(table.profile)
         print_json(
@@ -137,8 +184,8 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
                 "entity": entity,
                 "time": time,
                 "is_default": is_default,
-                "threshold": study.threshold,
-                "contamination": study.contamination,
+                "threshold": threshold,
+                "contamination": contamination,
                 "anomalies": n_anomalies,
                 "thresholds": thresholds.to_dict("records"),
                 "months": months.to_dict("records"),
@@ -146,27 +193,32 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
         )
         return
     print_lines(table.profile)
-    print_lines("\nRows that score at or below each threshold:")
+    print_lines("\nRows whose anomaly score is above each threshold (an average row has 0.5):")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
-    print_lines("\nScores by month, from the same forest:")
+    print_lines("\nAnomaly scores by month, from the same forest:")
     print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
     if is_default:
         print_lines(
-            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies "
-            "as outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
+            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows whose anomaly score is above "
+            "0.5;\nchoose another number with --threshold, --contamination or --alerts-per-month."
         )
-    if study.threshold is not None:
-        print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
+    print_lines(f"\nthreshold {threshold:.4f}: contamination {contamination:.6f}")
     if options.plot:
         print_lines(options.plot)
 
 
+def explain(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide explain``: score a table with a stored forest, and explain the score of each row."""
+    score(options, session)
+
+
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``: score a table with a stored forest."""
-    _load("isoxide.ueba", "isoxide.stream")
+    load("isoxide.ueba", "isoxide.stream")
     from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
+    from isoxide._partitioned.row_columns import AllColumns, ExplanationColumns, ScoreColumns
     from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
@@ -174,14 +226,17 @@ def score(options: argparse.Namespace, session: Session) -> None:
     format_ = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
-    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep)
+    added: Any = ScoreColumns()
+    if options.run == "explain":
+        added = AllColumns([added, ExplanationColumns(min(options.top, forest.n_features_in_), "log2", "top_")])
+    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep, added)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
             session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
         n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
     else:
-        with steps(1, "score") as step:
-            step("reading and scoring")
+        with steps(1, options.run) as step:
+            step("reading and scoring" if options.run == "score" else "reading and explaining")
             result = writer.frame()
         n_rows = len(result)
         session.signals.check()
@@ -189,7 +244,8 @@ def score(options: argparse.Namespace, session: Session) -> None:
             session.signals.outcome = "the printed scores are not complete"
         write_scores(result, options.out, format_)
     unused = [name for name in writer.source.schema.names if name not in writer.features and name not in options.keep]
-    summary = f"{n_rows:,} rows scored by {len(writer.features)} features"
+    done = "scored" if options.run == "score" else "explained"
+    summary = f"{n_rows:,} rows {done} by {len(writer.features)} features"
     if unused:
         n_more = len(unused) - MAX_LISTED_COLUMNS
         more = f" and {n_more} more" if n_more > 0 else ""
@@ -202,13 +258,13 @@ def score(options: argparse.Namespace, session: Session) -> None:
         print_lines(f"{options.out}: {summary}")
 
 
-def _load(*modules: str) -> None:
+def load(*modules: str) -> None:
     """Import the modules that a command needs, while a signal can still end the process immediately."""
     for module in modules:
         import_module(module)
 
 
-def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: str, step: Any) -> FeatureTable:
+def read_in_memory(options: argparse.Namespace, tables: Tables, entity: str, time: str, step: Any) -> FeatureTable:
     """Read the tables of a command into memory."""
     from isoxide import ueba
 
@@ -219,7 +275,7 @@ def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: 
 
 
 @contextmanager
-def _results(out: str, session: Session) -> Iterator[FileSet]:
+def results_in(out: str, session: Session) -> Iterator[FileSet]:
     """Yield a set of files that is moved to the folder at the end; fail early if the folder is not writable."""
     signals, results = session.signals, FileSet(out)
     signals.begin_work()
@@ -253,12 +309,12 @@ def _stem(findings: Findings, source: str) -> str:
 
 def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
     """Write the reports as Markdown and HTML."""
-    chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
-    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
-    findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
+    selection = {"cutoff": options.cutoff, "always_show": options.always_show}
+    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)
+    findings.to_html(results / f"report-{stem}.html", title=options.title, **selection)
 
 
-def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:
+def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:
     """Print the findings, and open the page in the browser if --open was given."""
     print_findings(findings, paths, as_json=options.json)
     if options.open:
@@ -275,22 +331,33 @@ def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) ->
             tell(f"isoxide: no browser could be opened; open {page} yourself")
 
 
-def _with_default_threshold(study: Calibration) -> Calibration:
-    """Return the calibration with the default threshold of `detect`: the forest's own outliers lie at or below it."""
-    X = study.table.X
-    outliers = study.forest.recalibrate(X, contamination="auto").decision_function(X) < 0
-    if not outliers.any():
-        return study
-    threshold = float(study.scores[outliers].max())
-    return replace(study, threshold=threshold, contamination=study.contamination_at(threshold))
+def scores_by_month(study: Calibration, threshold: float) -> pd.DataFrame:
+    """Return the rows, the anomaly scores and the number of anomalies of each month."""
+    import pandas as pd
+
+    scores = pd.DataFrame({"score": study.anomaly_scores, "anomaly": study.anomaly_scores > threshold})
+    groups = scores.groupby(study.table.days.dt.to_period("M").astype(str).rename("period").to_numpy())
+    months = pd.DataFrame(
+        {
+            "rows": groups.size(),
+            "highest": groups["score"].max(),
+            "p99": groups["score"].quantile(0.99),
+            "median": groups["score"].median(),
+            "anomalies": groups["anomaly"].sum(),
+        }
+    )
+    months["share"] = months["anomalies"] / months["rows"]
+    return months.rename_axis("period").reset_index()
 
 
-def _draw(study: Calibration, path: Path) -> None:
-    """Draw the scores by day into a file."""
+def _draw(study: Calibration, threshold: float, path: Path) -> None:
+    """Draw the anomaly scores by day into a file."""
     import matplotlib as mpl
 
     from isoxide._common.files import replace_file
+    from isoxide.displays import ThresholdDisplay
 
     mpl.use("agg")
-    figure = study.plot().figure_
+    display = ThresholdDisplay(scores=study.anomaly_scores, by=study.table.days, threshold=threshold, above=True)
+    figure = display.plot().figure_
     replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight"))

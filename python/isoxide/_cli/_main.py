@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -10,13 +11,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from isoxide._cli import _messages
-from isoxide._cli._parser import READING, make_parser
+from isoxide._cli._parser import MODEL_OPTIONS, READING, make_parser
 from isoxide._cli._session import Session
 from isoxide._cli._signals import Signals
 from isoxide._cli._values import output_format
 
 __all__ = ["run"]
 
+#: Names of the columns of `explain`.
+_EXPLAINED = r"top_[0-9]+_(feature|value|contribution|share)"
+#: Number of limits of --bands.
+N_BANDS = 3
 #: Optional packages, with the extra of isoxide that installs them.
 _EXTRAS = {"pandas": "ueba", "pyarrow": "ueba", "jinja2": "ueba", "tqdm": "ueba", "matplotlib": "plots"}
 
@@ -32,7 +37,7 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
         Installed signal handlers.
     """
     session = Session(signals)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if signals.own_process:
         for stream in (sys.stdout, sys.stderr):
             # Escape characters that the terminal cannot write.
@@ -44,7 +49,7 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
         warnings.filterwarnings("always", category=UserWarning, module=r"isoxide\b")
         warnings.showwarning = session.note
         try:
-            code = _run(given, session)
+            code = _run(arguments, session)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BaseException as error:
@@ -66,22 +71,30 @@ def _run(arguments: list[str], session: Session) -> int:
         _messages.tell(f"isoxide {options.run}: error: {misuse}; see isoxide {options.run} --help")
         return 2
     options.reading = {name: value for name in READING if (value := getattr(options, name, None)) is not None}
-    from isoxide._cli import _commands
+    from isoxide._cli import _commands, _model_commands
 
-    getattr(_commands, options.run)(options, session)
-    return 0
+    commands = {
+        "detect": _commands.detect if getattr(options, "model", None) is None else _model_commands.detect_with_model,
+        "train": _model_commands.train,
+        "drift": _model_commands.drift,
+        "calibrate": _commands.calibrate,
+        "score": _commands.score,
+        "explain": _commands.explain,
+        "report": _commands.report,
+    }
+    return commands[options.run](options, session) or 0
 
 
 def _misuse(options: Namespace) -> str | None:
     """Return an error if options contradict each other, or None."""
     if getattr(options, "table", []).count("-") > 1:
         return "standard input (-) can be read only once; give it once"
-    if options.run == "score":
+    if options.run in ("score", "explain"):
         keep = options.keep = options.keep or []
         for name in keep:
             if keep.count(name) > 1:
                 return f"--keep names {name!r} twice"
-            if name in ("score", "anomaly"):
+            if name in ("score", "anomaly") or (options.run == "explain" and re.fullmatch(_EXPLAINED, name)):
                 return f"--keep names {name!r}, which is a column of the results; rename it in the table"
         if options.resume and (options.out is None or output_format(options.out) != "folder"):
             return "--resume needs --out with the folder of the scores"
@@ -92,10 +105,28 @@ def _misuse(options: Namespace) -> str | None:
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
+        if options.model is not None:
+            for name in MODEL_OPTIONS:
+                if getattr(options, name) is not None:
+                    return f"--{_option(name)} cannot be given with --model, which has it from its training"
+        else:
+            for name in ("since", *(["fail_on"] if "drift" in (options.fail_on or []) else [])):
+                if getattr(options, name) is not None:
+                    return f"--{_option(name)}{' drift' if name == 'fail_on' else ''} needs --model"
+    if options.run in ("detect", "train") and options.bands is not None and len(options.bands) != N_BANDS:
+        return f"--bands needs {N_BANDS} numbers, not {len(options.bands)}"
+    for name, default in MODEL_OPTIONS.items():
+        if getattr(options, name, default) is None:
+            setattr(options, name, default)
     # Without --always-show, the findings record whether reports list is_weekend.
     if options.run in ("detect", "report") and options.always_show is not None:
         options.always_show = [name for name in options.always_show if name]
     return None
+
+
+def _option(name: str) -> str:
+    """Return the name of an option without the leading dashes."""
+    return {"domain_defaults": "no-domain-defaults"}.get(name, name.replace("_", "-"))
 
 
 def _code(error: BaseException, session: Session) -> int:

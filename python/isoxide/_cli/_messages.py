@@ -1,4 +1,4 @@
-"""Output of the command: one line per error, with option names, and with control characters escaped."""
+"""Print messages of the command: in one line, with option names, and with control characters escaped."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ _OPTIONS = {
         "users",
     )
 } | {"random_state": "--seed", "n_jobs": "--jobs", "on": "--users-on", "columns": "--users-columns"}
+_OPTIONS |= {
+    "anomaly_threshold": "--threshold",
+    "train_on_this": "--train-on-this",
+    "since": "--since",
+    "bands": "--bands",
+}
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))
 _VALUE = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[^\s,;()]+"
 _ARGUMENT = re.compile(

@@ -27,7 +27,7 @@ MAX_PRINTED_FINDINGS, MAX_PRINTED_FEATURES, MAX_NAME_LENGTH = 10, 3, 40
 
 
 def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> None:
-    """Print the profile of the table, the lowest scores with their features, and the files.
+    """Print the profile of the table, the highest anomaly scores with their features, and the files.
 
     Parameters
     ----------
@@ -38,35 +38,49 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     as_json : bool
         Whether to print one JSON object instead; the profile then goes to standard error.
     """
-    profile = _profile_text(findings)
-    lowest = findings.frame[[findings.entity, findings.time, "score"]].head(MAX_PRINTED_FINDINGS)
-    rows = list(lowest.itertuples(index=False, name=None))
+    from isoxide.ueba._texts import quiet_text
+
+    profile, frame = _profile_text(findings), findings.frame
+    columns = ["finding_id", findings.entity, findings.time, "anomaly_score", "band"]
+    rows = list(frame[columns].head(MAX_PRINTED_FINDINGS).itertuples(index=False, name=None))
     if as_json:
         tell(profile)
+        keys = ("id", "entity", "time", "anomaly_score", "band")
+        cells = [(own_id, str(entity), time.isoformat(), score, band) for own_id, entity, time, score, band in rows]
         print_json(
             {
                 "findings": len(findings),
-                "lowest": [[str(entity), time.isoformat(), score] for entity, time, score in rows],
+                "highest": [dict(zip(keys, own, strict=True)) for own in cells],
                 "files": [str(path) for path in paths],
                 "manifest": findings.manifest,
             }
         )
         return
     print_lines(profile)
-    n_entities = findings.frame[findings.entity].nunique()
-    print_lines(f"{len(findings):,} findings of {n_entities:,} entities, offset {findings.manifest['offset']:.6f}")
-    names = [_cut(entity) for entity, _, _ in rows]
-    times = [format_time(time) for _, time, _ in rows]
+    drift = findings.manifest.get("drift") or {}
+    if drift.get("verdict") not in (None, "ok"):
+        print_lines("\n".join([f"drift: {drift['verdict']}", *(f"  {reason}" for reason in drift["reasons"])]))
+    n_entities = frame[findings.entity].nunique()
+    print_lines(
+        f"{len(findings):,} findings of {n_entities:,} entities, anomaly score above {findings.anomaly_threshold:.4f}"
+    )
     if not rows:
-        lowest_score = findings.timeline["lowest"].min()
-        print_lines(f"  no row is an anomaly; the lowest score is {lowest_score:.4f} above the threshold")
-    for number, (name, time, (_, _, score)) in enumerate(zip(names, times, rows, strict=True)):
-        name, time = name.ljust(max(map(len, names))), time.ljust(max(map(len, times)))
-        print_lines(f"  {score:8.4f}  {time}  {name}  {_features(findings, number)}".rstrip())
+        print_lines(f"  {quiet_text(findings)}")
+    names = _padded([_cut(entity) for _, entity, _, _, _ in rows])
+    times = _padded([format_time(time) for _, _, time, _, _ in rows])
+    rarities, bands = _padded(findings.rarity_texts()[: len(rows)]), _padded([row[-1] for row in rows])
+    for number, texts in enumerate(zip(bands, rarities, times, names, strict=True)):
+        print_lines(f"  {rows[number][-2]:.4f}  {'  '.join(texts)}  {_features(findings, number)}".rstrip())
     if len(findings) > len(rows):
         print_lines(f"  and {len(findings) - len(rows):,} more")
     for path in paths:
         print_lines(f"  {path}")
+
+
+def _padded(texts: list[str]) -> list[str]:
+    """Return texts with blanks at the end, so that all have the same length."""
+    width = max(map(len, texts), default=0)
+    return [text.ljust(width) for text in texts]
 
 
 def _profile_text(findings: Findings) -> str:

@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""Define the commands and their options."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ from typing import Any
 from isoxide._cli import _values
 from isoxide._cli._arguments import Parser
 
-__all__ = ["DEFAULT_OUT", "ENTITY_NAMES", "TIME_NAMES", "make_parser"]
+__all__ = ["DEFAULT_MODEL", "DEFAULT_OUT", "ENTITY_NAMES", "MODEL_OPTIONS", "TIME_NAMES", "make_parser"]
 
-#: Folder for results without --out.
-DEFAULT_OUT = "isoxide-results"
+#: Folders for results and for a model without --out.
+DEFAULT_OUT, DEFAULT_MODEL = "isoxide-results", "isoxide-model"
+#: Options that a model has from its training, with their defaults; `detect` refuses them together with --model.
+MODEL_OPTIONS: dict[str, Any] = {
+    "threshold": None,
+    "contamination": None,
+    "alerts_per_month": None,
+    "include": None,
+    "exclude": None,
+    "seed": 0,
+    "tail": "upper",
+    "groups": None,
+    "min_group": 20,
+    "zscores": None,
+    "domain_defaults": True,
+    "bands": None,
+    "train_on_this": False,
+    "stream": False,
+}
 #: Names of columns that are recognised as the entity and the time if only one column has such a name.
 ENTITY_NAMES = ("actor", "user", "username", "user_name", "user_id", "account", "account_name", "entity", "host")
 TIME_NAMES = ("day", "date", "time", "timestamp", "datetime")
@@ -20,15 +37,19 @@ READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", 
 
 _EXAMPLES = """a table to try it with:
   TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
-  isoxide detect $TABLE --threshold -0.15 --zscores 'z_*' --open
+  isoxide detect $TABLE --threshold 0.63 --zscores 'z_*' --open
 
 examples:
   isoxide calibrate features.csv
   isoxide detect features.csv --alerts-per-month 25 --users users.csv --out out/
+  isoxide train features.csv --alerts-per-month 25 --out model/
+  isoxide detect new.csv --model model/ --out runs/
+  isoxide drift new.csv --model model/
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide report out/findings-*.json --cutoff 99.5 --out out/
 
 exit codes: 0 success, 1 the input is missing or invalid, 2 the command line is invalid,
+  3 findings (--fail-on new), 4 the model should be trained again (--fail-on drift),
   130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 """
 _DETECT_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_OUT}), named after the first and the last day:
@@ -37,13 +58,25 @@ _DETECT_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_OUT}), named
 examples:
   isoxide detect features.csv.gz --entity actor --time day --contamination 0.01
   isoxide detect features.parquet --alerts-per-month 25 --exclude 'zscore_*' --tail both --out out/
-  isoxide detect features.csv --threshold -0.1 --users users.csv --groups actor --out out/
+  isoxide detect features.csv --threshold 0.6 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
+  isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
   cat features.csv | isoxide detect - --contamination 0.01 --json
+"""
+_TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
+  reference.parquet, entities.parquet
+
+examples:
+  isoxide train features.csv --entity actor --time day --alerts-per-month 25 --out model/
+  isoxide train features.parquet --threshold 0.6 --groups actor --trees 1000 --out model/
+"""
+_DRIFT_EXAMPLES = """examples:
+  isoxide drift features.csv --model model/ --since 2025-02-01
+  isoxide drift new.csv --model model/ --fail-on drift --json
 """
 _CALIBRATE_EXAMPLES = """a table to try it with:
   TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
-  isoxide calibrate $TABLE --threshold -0.15
+  isoxide calibrate $TABLE --threshold 0.63
 
 examples:
   isoxide calibrate features.csv --entity actor --time day
@@ -52,6 +85,10 @@ examples:
 _SCORE_EXAMPLES = """examples:
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide score out/forest-*.safetensors lake/features/ --keep actor day --out scores/
+"""
+_EXPLAIN_EXAMPLES = """examples:
+  isoxide explain out/forest-*.safetensors features.csv --top 3 --keep actor day --out explained.csv
+  isoxide explain out/forest-*.safetensors lake/features/ --keep actor day --out explained/
 """
 _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
@@ -75,17 +112,20 @@ def make_parser() -> Parser:
         title="commands", required=True, metavar="COMMAND", prog="isoxide", parser_class=Parser
     )
     _add_detect(commands)
+    _add_train(commands)
+    _add_drift(commands)
     _add_calibrate(commands)
     _add_score(commands)
+    _add_explain(commands)
     _add_report(commands)
     return parser
 
 
 class _Version(argparse.Action):
-    """Option that prints the version. It is looked up only then, since that takes longer than parsing."""
+    """Option that looks up the version only when it is used, since that takes longer than parsing."""
 
-    def __init__(self, option_strings: Any, dest: str, **more: Any) -> None:
-        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **more)
+    def __init__(self, option_strings: Any, dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
@@ -108,43 +148,22 @@ def _add_detect(commands: Any) -> None:
     _add_reading(parser)
     parser.add_argument(
         "--stream",
-        action="store_true",
+        action="store_const",
+        const=True,
         help="read the table in batches even if it fits in memory (a larger table is always read in batches)",
     )
+    _add_model(parser, required=False)
+    parser.add_list(
+        parser,
+        "--fail-on",
+        metavar="STATE",
+        choices=("new", "drift"),
+        help="exit with 3 if there are findings (new), with 4 if the model should be trained again (drift, with "
+        "--model)",
+    )
     _add_amount(parser)
-    ranks = parser.add_argument_group("ranks")
-    ranks.add_argument(
-        "--tail",
-        choices=("upper", "lower", "both"),
-        default="upper",
-        help="side on which values are unusual: high values, low values, or both (default: upper)",
-    )
-    ranks.add_argument(
-        "--groups",
-        metavar="COLUMN",
-        help="rank values among the rows with the same label in this column, such as a peer group; with the entity's "
-        "column, within the entity's own history (default: among all rows)",
-    )
-    ranks.add_argument(
-        "--min-group",
-        metavar="N",
-        type=_values.rows,
-        default=20,
-        help="smallest number of rows to rank values among; findings of smaller groups have no ranks (default: 20)",
-    )
-    ranks.add_argument(
-        "--zscores",
-        metavar="PATTERN",
-        help="name or pattern of features that already are z-scores: flagged at 3 or more, listed last "
-        "(default: *zscore*)",
-    )
-    ranks.add_argument(
-        "--no-domain-defaults",
-        dest="domain_defaults",
-        action="store_false",
-        help="treat no feature specially because of its name: no z-scores by name, no flags for leaver_action and "
-        "is_weekend, no is_weekend in the reports",
-    )
+    _add_train_on_this(parser)
+    _add_ranks(parser)
     users = parser.add_argument_group("users")
     users.add_argument(
         "--users",
@@ -165,6 +184,139 @@ def _add_detect(commands: Any) -> None:
     )
     _add_report_options(parser)
     parser.set_defaults(run="detect")
+
+
+def _add_ranks(parser: Parser) -> None:
+    ranks = parser.add_argument_group("ranks")
+    ranks.add_argument(
+        "--tail",
+        choices=("upper", "lower", "both"),
+        help="side on which values are unusual: high values, low values, or both (default: upper)",
+    )
+    ranks.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="rank values among the rows with the same label in this column, such as a peer group; with the entity's "
+        "column, within the entity's own history (default: among all rows)",
+    )
+    ranks.add_argument(
+        "--min-group",
+        metavar="N",
+        type=_values.rows,
+        help="smallest number of rows to rank values among; findings of smaller groups have no ranks (default: 20)",
+    )
+    ranks.add_argument(
+        "--zscores",
+        metavar="PATTERN",
+        help="name or pattern of features that already are z-scores: flagged at 3 or more, listed last "
+        "(default: *zscore*)",
+    )
+    ranks.add_argument(
+        "--no-domain-defaults",
+        dest="domain_defaults",
+        action="store_const",
+        const=False,
+        help="treat no feature specially because of its name: no z-scores by name, no flags for leaver_action and "
+        "is_weekend, no is_weekend in the reports",
+    )
+    parser.add_list(
+        ranks,
+        "--bands",
+        metavar="N",
+        type=_values.number(low=1, description="a number of at least 1"),
+        help="limits of the bands minor, major and critical: one row of the reference in N scores as high "
+        "(default: 100 1000 10000)",
+    )
+
+
+def _add_train_on_this(parser: Parser) -> None:
+    parser.add_argument(
+        "--train-on-this",
+        action="store_const",
+        const=True,
+        help="train on the table even if it has fewer rows than a tree draws (256), or a single day",
+    )
+
+
+def _add_model(parser: Parser, *, required: bool) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        metavar="FOLDER",
+        type=_values.local_path,
+        required=required,
+        help="model that `isoxide train` wrote: scores, ranks and typical values are relative to its training rows",
+    )
+    model.add_argument(
+        "--since",
+        metavar="DAY",
+        type=_values.day,
+        help="first day to score, such as 2025-04-26; earlier rows of TABLE are left out (default: all rows)",
+    )
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        short_usage="isoxide train TABLE [TABLE ...] [options]",
+        n_files=1,
+        help="train a model on a table, and keep it for new days",
+        description="Train a model: a forest, and the exact distributions of the table, which new days are compared\n"
+        f"with.\n\n{_TABLE}, with one row per entity and time",
+        epilog=_TRAIN_EXAMPLES,
+    )
+    _add_table(parser)
+    _add_reading(parser)
+    parser.add_argument(
+        "--stream",
+        action="store_const",
+        const=True,
+        help="read the table in batches even if it fits in memory (a larger table is always read in batches)",
+    )
+    _add_amount(parser)
+    _add_train_on_this(parser)
+    parser.add_argument("--trees", type=_values.rows, default=500, metavar="N", help="number of trees (default: 500)")
+    _add_ranks(parser)
+    parser.add_argument(
+        "--min-history",
+        metavar="N",
+        type=_values.rows,
+        default=20,
+        help="smallest number of days of an entity to rank its values in its own history (default: 20)",
+    )
+    parser.add_argument(
+        "--out",
+        default=DEFAULT_MODEL,
+        metavar="FOLDER",
+        type=_values.local_path,
+        help=f"folder for the model, which is created if it does not exist (default: {DEFAULT_MODEL})",
+    )
+    _add_json(parser)
+    parser.set_defaults(run="train")
+
+
+def _add_drift(commands: Any) -> None:
+    parser = commands.add_parser(
+        "drift",
+        short_usage="isoxide drift TABLE [TABLE ...] --model FOLDER [options]",
+        n_files=1,
+        help="tell whether a model still fits new rows",
+        description="Compare new rows with the rows that a model was trained on, and tell whether it still fits:\n"
+        f"ok, watch or retrain.\n\n{_TABLE}, with one row per entity and time",
+        epilog=_DRIFT_EXAMPLES,
+    )
+    _add_table(parser, seed=False)
+    _add_reading(parser)
+    _add_model(parser, required=True)
+    parser.add_list(
+        parser,
+        "--fail-on",
+        metavar="STATE",
+        choices=("drift",),
+        help="exit with 4 if the model should be trained again (drift)",
+    )
+    _add_json(parser)
+    parser.set_defaults(run="drift")
 
 
 def _add_calibrate(commands: Any) -> None:
@@ -200,6 +352,12 @@ def _add_score(commands: Any) -> None:
         f"MODEL: the file of the forest, forest-*.safetensors\n{_TABLE}, with the features of the forest",
         epilog=_SCORE_EXAMPLES,
     )
+    _add_rows_of_forest(parser)
+    parser.set_defaults(run="score", json=False)
+
+
+def _add_rows_of_forest(parser: Parser) -> None:
+    """Add the forest, the table and the output of commands that write a line for each row."""
     parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
     parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
     _add_reading(parser, times=False)
@@ -213,7 +371,24 @@ def _add_score(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run that wrote to a folder")
     parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
-    parser.set_defaults(run="score", json=False)
+
+
+def _add_explain(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explain",
+        short_usage="isoxide explain MODEL TABLE [TABLE ...] [options]",
+        n_files=2,
+        help="score a table, and name the features that make each row most abnormal",
+        description="Score the rows of a table with a forest that `isoxide detect` wrote, and name the features that\n"
+        "make each row most abnormal, with their contributions to the binary logarithm of its anomaly score and\n"
+        "their shares (columns top_1_feature, top_1_value, top_1_contribution, top_1_share, top_2_feature, ...).\n"
+        "A share tells what moved the score of the row, not what caused the anomaly.\n\n"
+        f"MODEL: the file of the forest, forest-*.safetensors\n{_TABLE}, with the features of the forest",
+        epilog=_EXPLAIN_EXAMPLES,
+    )
+    parser.add_argument("--top", metavar="N", type=_values.features, default=5, help="number of features (default: 5)")
+    _add_rows_of_forest(parser)
+    parser.set_defaults(run="explain", json=False)
 
 
 def _add_report(commands: Any) -> None:
@@ -231,7 +406,7 @@ def _add_report(commands: Any) -> None:
     parser.set_defaults(run="report")
 
 
-def _add_table(parser: Parser) -> None:
+def _add_table(parser: Parser, *, seed: bool = True) -> None:
     parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--entity",
@@ -252,7 +427,8 @@ def _add_table(parser: Parser) -> None:
     parser.add_list(
         parser, "--exclude", metavar="PATTERN ...", help="names or patterns of columns that are not features"
     )
-    parser.add_argument("--seed", type=_values.seed, default=0, metavar="N", help="seed of the forest (default: 0)")
+    if seed:
+        parser.add_argument("--seed", type=_values.seed, metavar="N", help="seed of the forest (default: 0)")
     parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
 
 
@@ -289,24 +465,24 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
 def _add_amount(parser: Parser) -> None:
     amount = parser.add_argument_group(
         "number of anomalies",
-        "give at most one of these; by default, anomalies are the rows that the forest classifies as outliers",
+        "give at most one of these; by default, anomalies are the rows whose anomaly score is above 0.5",
     )
     exclusive = amount.add_mutually_exclusive_group()
     exclusive.add_argument(
         "--threshold",
-        type=_values.number(wanted="a number"),
+        type=_values.anomaly_score,
         metavar="X",
-        help="rows that score at or below X; the scale is set so that a tenth of the rows score below 0",
+        help="rows whose anomaly score is above X, between 0 and 1; an average row has 0.5, whatever the options",
     )
     exclusive.add_argument(
         "--contamination",
-        type=_values.number(above=0, most=0.5, wanted="a fraction above 0 and at most 0.5"),
+        type=_values.number(above=0, high=0.5, description="a fraction above 0 and at most 0.5"),
         metavar="C",
         help="fraction C of the rows, above 0 and at most 0.5",
     )
     exclusive.add_argument(
         "--alerts-per-month",
-        type=_values.number(above=0, wanted="a number above 0"),
+        type=_values.number(above=0, description="a number above 0"),
         metavar="N",
         help="about N rows per month on average",
     )
@@ -316,7 +492,7 @@ def _add_report_options(parser: Parser) -> None:
     report = parser.add_argument_group("report")
     report.add_argument(
         "--cutoff",
-        type=_values.number(least=0, most=100, wanted="a percentile from 0 to 100"),
+        type=_values.number(low=0, high=100, description="a percentile from 0 to 100"),
         default=99.0,
         metavar="P",
         help="lowest percentile at which features are listed (default: 99)",

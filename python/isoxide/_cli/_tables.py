@@ -84,15 +84,15 @@ class Tables:
         from isoxide._frames.opening import column_names
 
         columns = column_names(self.source, ReadOptions.of(**self.text_reading))
-        chosen = []
-        for option, given, other, names in (
+        keys = []
+        for option, key, other_key, names in (
             ("entity", entity, time, ENTITY_NAMES),
             ("time", time, entity, TIME_NAMES),
         ):
-            if given is not None:
-                chosen.append(given)
+            if key is not None:
+                keys.append(key)
                 continue
-            candidates = [name for name in columns if name.strip().lower() in names and name != other]
+            candidates = [name for name in columns if name.strip().lower() in names and name != other_key]
             if len(candidates) != 1:
                 called = f"{len(candidates)} columns are" if candidates else "no column is"
                 delimiter = next((sep for sep in ";\t|," if len(columns) == 1 and sep in columns[0]), None)
@@ -107,6 +107,6 @@ class Tables:
                     f"give --{option}: {called} called {', '.join(names[:-1])} or {names[-1]}; "
                     f"the columns of {self.name} are {listed}{more}"
                 )
-            chosen.append(candidates[0])
+            keys.append(candidates[0])
             tell(f"isoxide: {option} is the column {candidates[0]!r}; choose another one with --{option}")
-        return chosen[0], chosen[1]
+        return keys[0], keys[1]

@@ -1,17 +1,23 @@
-"""Checks of the values of command-line options, which run before any work is done."""
+"""Check the values of command-line options before any work is done."""
 
 from __future__ import annotations
 
 import argparse
 import codecs
+import datetime
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from isoxide._cli._messages import tell
+
 __all__ = [
+    "anomaly_score",
     "column_separator",
+    "day",
     "encoding",
+    "features",
     "jobs",
     "local_path",
     "number",
@@ -29,17 +35,22 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def number(
-    *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf, wanted: str
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    low: float = -math.inf,
+    high: float = math.inf,
+    description: str,
 ) -> Callable[[str], float]:
     """Return a function that checks a finite number within bounds.
 
     Parameters
     ----------
-    above : float, optional
-        The number must be greater than this.
-    least, most : float, optional
+    above, below : float, optional
+        Bounds that the number must lie between.
+    low, high : float, optional
         Smallest and largest number that is accepted.
-    wanted : str
+    description : str
         Description of the accepted numbers for the message.
     """
 
@@ -48,16 +59,34 @@ def number(
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and above < value and least <= value <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        if not (math.isfinite(value) and above < value < below and low <= value <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
         return value
 
     return check
 
 
+def anomaly_score(text: str) -> float:
+    """Check an anomaly score, or convert a negative score of ``decision_function`` and tell what it means."""
+    description = (
+        "an anomaly score between 0 and 1, such as 0.6; `isoxide calibrate` prints how many rows are above each"
+    )
+    value = number(above=-0.5, below=1, description=description)(text)
+    if value > 0:
+        return value
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
+    # The threshold of scikit-learn's default offset. Scores at it are anomalies too, hence the number below.
+    score = math.nextafter(0.5 - value, 0)
+    tell(
+        f"--threshold {text}: a negative number is a score of decision_function, and means the anomaly score {score:g}"
+    )
+    return score
+
+
 def seed(text: str) -> int:
     """Check the seed of a forest, which is an unsigned 32-bit integer."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or not 0 <= value <= MAX_SEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {MAX_SEED}")
     return value
@@ -65,21 +94,40 @@ def seed(text: str) -> int:
 
 def jobs(text: str) -> int:
     """Check a number of threads; as in scikit-learn, -1 means all cores, -2 all but one, and so on."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or value == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more, or -1 for all cores")
     return value
 
 
+def day(text: str) -> str:
+    """Check a day in ISO 8601."""
+    try:
+        # From Python 3.11 on, other forms are days, too.
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-04-26")
+
+
 def rows(text: str) -> int:
     """Check a number of rows, which is at least 1."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows: give an integer of at least 1")
     return value
 
 
-def _whole(text: str) -> int | None:
+def features(text: str) -> int:
+    """Check a number of features, which is at least 1."""
+    value = _integer(text)
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of features: give an integer of at least 1")
+    return value
+
+
+def _integer(text: str) -> int | None:
     """Parse an integer; return None if the text is not one."""
     try:
         return int(text)

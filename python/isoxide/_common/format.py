@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["format_bytes", "format_time", "format_value"]
+__all__ = ["format_bytes", "format_share", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
@@ -34,9 +34,22 @@ def format_value(value: Any) -> str:
     return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
 
 
+def format_share(share: float) -> str:
+    """Format a share from 0 to 1 as a whole percentage; shares that would become 0 % are shown as ``"<1 %"``.
+
+    Examples
+    --------
+    >>> from isoxide._common.format import format_share
+    >>> [format_share(share) for share in (0.618, 0.003, 0.0, 1.0)]
+    ['62 %', '<1 %', '0 %', '100 %']
+    """
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
 def format_time(time: pd.Timestamp) -> str:
     """Format a day, with the time of day unless it is midnight."""
-    return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
+    is_midnight = not (time.hour or time.minute or time.second or time.microsecond or time.nanosecond)
+    return f"{time:%Y-%m-%d}" if is_midnight else f"{time:%Y-%m-%d %H:%M}"
 
 
 def format_bytes(n: int) -> str:

@@ -54,7 +54,7 @@ def takes(
     """
     assert isinstance(options, type)
     # Put required options first; the sort is stable, so it keeps the order of all others.
-    named = sorted(fields(options), key=lambda field: field.default is not MISSING)
+    ordered = sorted(fields(options), key=lambda field: field.default is not MISSING)
     parameters = [
         inspect.Parameter(
             field.name,
@@ -62,27 +62,27 @@ def takes(
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=field.type,
         )
-        for field in named
+        for field in ordered
     ]
     entries = _entries(options)
-    described = "\n".join(entries[field.name] for field in named if field.name in entries)
+    descriptions = "\n".join(entries[field.name] for field in ordered if field.name in entries)
 
     def decorate(function: Callable[[First, Options], Result]) -> Callable[Concatenate[First, P], Result]:
-        own = inspect.signature(function)
-        first, *_ = own.parameters.values()
-        signature = own.replace(parameters=[first, *parameters])
+        original = inspect.signature(function)
+        first, *_ = original.parameters.values()
+        signature = original.replace(parameters=[first, *parameters])
 
         @functools.wraps(function)
-        def call(*args: Any, **chosen: Any) -> Result:
+        def call(*args: Any, **keywords: Any) -> Result:
             try:
-                bound = signature.bind(*args, **chosen).arguments
+                bound = signature.bind(*args, **keywords).arguments
             except TypeError as error:
                 raise TypeError(f"{function.__name__}() {error}") from None
             return function(bound.pop(first.name), options(**bound))
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         text = inspect.cleandoc(function.__doc__ or "") + "\n"
-        call.__doc__ = _MARK.sub(lambda _: described + "\n", text)
+        call.__doc__ = _MARK.sub(lambda _: descriptions + "\n", text)
         return call
 
     return decorate

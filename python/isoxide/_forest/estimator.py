@@ -26,11 +26,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._common.files import read_file, replace_file
-from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
+from isoxide._common.threads import apply_in_slices, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import model_file, sklearn_interop
+from isoxide._forest.explain import check_output, check_top, explain_rows, mean_contributions
+from isoxide._forest.explanation import Explanation
 from isoxide._forest.fitted import FittedForest, depth_limit
 from isoxide._forest.path_length import average_path_lengths_up_to, total_average_path_length
 from isoxide._forest.random_state import RandomState, draw_tree_seeds, noise_target, row_probabilities
+from isoxide._frames.row_labels import RowLabels
 from isoxide._frames.validation import (
     PARAMETER_CONSTRAINTS,
     Input,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 #: Name of the attribute with the fitted state, and of the key under which a pickle holds its bytes.
 _FITTED = "_fitted"
+#: Steps of scoring that take as long as explaining a row in one tree, at least.
+_EXPLAINING_STEPS = 8
 #: Public attributes that a fit sets.
 _LEARNED = {"feature_names_in_", "max_samples_", "n_features_in_", "offset_"}
 #: Private attributes that unreleased versions kept in their pickles instead of bytes.
@@ -128,6 +133,11 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     estimators_features_ : list of ndarray of int64
         Column numbers that each tree drew, in the order drawn.
+
+    expected_value_ : float
+        Mean path length that is expected of a row of which nothing is known: the mean over the trees of the path
+        lengths of their leaves, weighted by their training rows. With the `shap_values` of a row it adds up to the mean
+        path length of the row.
 
     See Also
     --------
@@ -386,6 +396,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> forest.decision_function([[0.1], [90]]).round(2)
         array([ 0.16, -0.13])
         """
+        if self._scores_itself() and type(self.offset_) in (float, np.float64):
+            return self._score(self._fitted, check_input(self, X, reset=False), float(self.offset_))
         scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
         return scores
 
@@ -421,6 +433,165 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)
         return self._score(self._fitted, check_input(self, X, reset=False))
+
+    def shap_values(self, X: Any) -> NDArray[np.float64]:
+        """Compute the exact Shapley values of the mean path length: how much each column lengthens or shortens it.
+
+        The mean path length of a row is the average over the trees of the number of splits that isolate the row. The
+        value of a column is its average contribution over all orders in which the columns become known. While a column
+        is unknown, both sides of its splits count, by their training rows. This is the path-dependent expectation of
+        ``shap.TreeExplainer``.
+
+        A negative value shortens the path: the column makes the row more anomalous. ``expected_value_`` and the values
+        of a row add up to its mean path length L. Its score is ``-2 ** (-L / c)``, where ``c`` is the average path
+        length c(n) among ``max_samples_`` rows.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Rows to explain, with the columns seen by `fit`, as `score_samples` takes them.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+            Shapley value of each row and column, in splits. A column that no tree uses has exactly 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If the columns of `X` differ from those of the training rows, or a tree that came from a file or from
+            scikit-learn has contradictory numbers of training rows.
+        MemoryError
+            If there is no memory for the values. The check comes first.
+
+        See Also
+        --------
+        score_samples : Compute the scores that the values explain.
+
+        Notes
+        -----
+        The values equal those of shap's ``TreeExplainer(forest, feature_perturbation="tree_path_dependent")`` up to
+        rounding. They have the same bits on every processor, number of threads, layout and division of the rows. `X` is
+        rounded to float32 first, which scikit-learn's trees do too but shap does not: a value near a threshold may go
+        the other way there.
+
+        References
+        ----------
+        S. M. Lundberg et al., "From local explanations to global understanding with explainable AI for trees", Nature
+        Machine Intelligence 2, 2020.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1, 1], [0.3, 2], [0.5, 1], [100, 2]]
+        >>> forest = IsolationForest(random_state=0).fit(X)
+        >>> forest.shap_values([[90, 1]]).round(2)
+        array([[-0.65,  0.03]])
+        """
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
+        data = check_input(self, X, reset=False)
+        return self._fitted.native.shap_values(data.table, self._explaining_threads(data.n_samples))
+
+    def explain(
+        self, X: Any, *, output: Literal["log2", "path_length"] = "log2", top: int | None = None
+    ) -> Explanation:
+        """Explain the score of each row by the contributions of its features.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Rows to explain, with the columns seen by `fit`.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions. "log2" explains the binary logarithm of the anomaly score,
+            ``log2(-score_samples(X))``: a positive contribution makes the row more anomalous, and 1 doubles the anomaly
+            score. "path_length" gives the `shap_values`, which explain the mean path length: a negative contribution
+            makes the row more anomalous.
+        top : int, optional
+            Number of contributions to keep for each row: those that make it most anomalous, in descending order. It
+            saves memory on wide tables. By default all are kept.
+
+        Returns
+        -------
+        Explanation
+            Contributions, which add up to the output of each row together with its base value.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` or `top` is out of range, or the columns of `X` differ from those of the training rows.
+        TypeError
+            If `top` is not an integer.
+        MemoryError
+            If there is no memory for the contributions. The check comes first.
+
+        See Also
+        --------
+        importance : Mean absolute contribution of each feature.
+        rank_features : Tell how unusual each value is.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1, 1], [0.3, 2], [0.5, 1], [100, 2]]
+        >>> explanation = IsolationForest(random_state=0).fit(X).explain([[90, 1]])
+        >>> explanation.values.round(2)
+        array([[ 0.35, -0.02]])
+        >>> explanation.share()
+        array([[1., 0.]])
+        """
+        check_is_fitted(self)
+        output = check_output(output)
+        data = check_input(self, X, reset=False)
+        return explain_rows(
+            self._fitted,
+            data,
+            RowLabels.of_table(X, data.n_samples),
+            output=output,
+            top=check_top(top, data.n_features),
+            n_workers=self._explaining_threads(data.n_samples),
+        )
+
+    def importance(self, X: Any, *, output: Literal["log2", "path_length"] = "log2") -> NDArray[np.float64]:
+        """Compute how much each feature moves the scores: its mean absolute contribution over all rows.
+
+        No contribution of a row is kept, so a table of any length can be explained.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Rows to explain, with the columns seen by `fit`.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in `explain`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            Importance of each feature, at least 0. A feature that no tree uses has exactly 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` is unknown, or the columns of `X` differ from those of the training rows.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1, 1], [0.3, 1], [0.5, 1], [100, 1]]
+        >>> IsolationForest(random_state=0).fit(X).importance(X).round(1)
+        array([0.4, 0. ])
+        """
+        check_is_fitted(self)
+        output = check_output(output)
+        data = check_input(self, X, reset=False)
+        n_workers = self._explaining_threads(data.n_samples)
+        return mean_contributions(self._fitted, data, output=output, n_workers=n_workers)
 
     def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
         """Set the offset for another contamination without growing trees.
@@ -739,6 +910,12 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         check_is_fitted(self)
         return sklearn_interop.estimators_features(self._fitted)
 
+    @property
+    def expected_value_(self) -> float:
+        """Return the mean path length expected of an unknown row; each access computes it again."""
+        check_is_fitted(self)
+        return self._fitted.native.expected_value
+
     def __len__(self) -> int:
         """Return the number of trees."""
         check_is_fitted(self)
@@ -815,19 +992,38 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """Return the depth of each node of each tree."""
         return sklearn_interop.decision_path_lengths(self._fitted)
 
-    def _score(self, fitted: FittedForest, data: Input) -> NDArray[np.float64]:
-        """Compute the scores of a checked table."""
+    def _explaining_threads(self, n_rows: int) -> int:
+        """Compute the number of threads for explaining rows."""
+        return resolve_n_jobs_for(self.n_jobs, n_rows * self._fitted.native.n_trees * _EXPLAINING_STEPS)
+
+    def _scores_itself(self) -> bool:
+        """Tell whether the forest is fitted, and `score_samples` is that of this class."""
+        return self.__sklearn_is_fitted__() and (
+            getattr(self.score_samples, "__func__", None) is IsolationForest.score_samples
+        )
+
+    def _score(self, fitted: FittedForest, data: Input, offset: float | None = None) -> NDArray[np.float64]:
+        """Compute the scores of a checked table, minus an offset if there is one."""
         n_trees = fitted.native.n_trees
-        sums = fitted.native.depth_sums(data.table, resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees))
+        n_workers = resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees)
+        sums = fitted.native.depth_sums(data.table, n_workers)
         denominator = total_average_path_length(n_trees, fitted.max_samples)
-        if denominator == 0:
-            # A single training row has no path length at all; the ratio is 1 by convention.
-            return np.full_like(sums, -0.5)
-        # Compute -(2 ** -(sums / denominator)) in place: fresh memory takes longer than the arithmetic. NumPy computes
-        # the power, so that its last bit is scikit-learn's on every processor.
-        np.divide(sums, -denominator, out=sums)
-        np.power(2.0, sums, out=sums)
-        return np.negative(sums, out=sums)
+
+        def score(values: NDArray[np.float64]) -> None:
+            # Compute -(2 ** -(sums / denominator)) in place: fresh memory takes longer than the arithmetic. NumPy
+            # computes the power, so that its last bit is scikit-learn's on every processor.
+            if denominator == 0:
+                # A single training row has no path length at all; the ratio is 1 by convention.
+                values.fill(-0.5)
+            else:
+                np.divide(values, -denominator, out=values)
+                np.power(2.0, values, out=values)
+                np.negative(values, out=values)
+            if offset is not None:
+                np.subtract(values, offset, out=values)
+
+        apply_in_slices(score, sums, n_workers)
+        return sums
 
     def _offset(self, fitted: FittedForest, data: Input, contamination: Literal["auto"] | float) -> float:
         """Compute the offset for a contamination of the rows of a checked table."""

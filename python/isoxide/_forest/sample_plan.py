@@ -2,7 +2,7 @@
 
 The rows that trees draw follow from the number of rows and the seed:
 
-    seeds of the trees = the first draws of the seed's stream (for a live stream: after one value for each row)
+    seeds of the trees = the first draws of the seed's stream (of a `RandomState`: after one value for each row)
     rows of a tree     = drawn from the tree's own seed
     noise target       = one value per row from the seed's stream; only the values of drawn rows are kept
 
@@ -24,7 +24,7 @@ from isoxide._common.threads import resolve_n_jobs
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.random_state import RandomState, check_rows, draw_tree_seeds, integer_seed
 
-#: Number of values of the noise target that are drawn from a live stream in one call.
+#: Number of values of the noise target that are drawn from a `RandomState` in one call.
 _CHUNK = 1 << 20
 #: Name in the wire format (`isoxide._common.serialization`).
 _NAME = "sample plan"
@@ -96,8 +96,8 @@ class SamplePlan:
             self._noise: int | NDArray[np.float64] = seed
             self._draw()
             return
-        # In a live stream, the noise values of all rows come before the seeds, and the seeds decide which values are
-        # kept. So the stream is read once for the seeds, and a copy of the stream is read for the values.
+        # A `RandomState` gives the noise of all rows before the seeds, and the seeds decide which values are kept.
+        # So the stream is read once for the seeds, and a copy of the stream is read for the values.
         stream = check_random_state(state)
         stream_copy = np.random.RandomState()
         stream_copy.set_state(stream.get_state())
@@ -114,7 +114,7 @@ class SamplePlan:
         self._noise = np.concatenate(values)
 
     def _chunks(self) -> Iterable[int]:
-        """Yield the sizes of the chunks in which a live stream is read."""
+        """Yield the sizes of the chunks in which the stream of a `RandomState` is read."""
         return (min(_CHUNK, self.n_samples - first) for first in range(0, self.n_samples, _CHUNK))
 
     def _draw(self) -> None:

@@ -105,7 +105,7 @@ def _are_known_arguments(arguments: tuple[Any, ...]) -> bool:
     if len(arguments) not in (3, 4) or arguments[0] != 1 or arguments[2] != 1:
         return False
     # For a numeric feature the number of categories is -1.
-    return np.array_equal(arguments[1], [1]) and all(np.array_equal(more, [-1]) for more in arguments[3:])
+    return np.array_equal(arguments[1], [1]) and all(np.array_equal(counts, [-1]) for counts in arguments[3:])
 
 
 def make_tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Any:

@@ -101,19 +101,19 @@ class Column(ABC):
     def with_nan(self) -> NDArray[Any]:
         """Return all cells with NaN for the missing ones: floats keep their dtype, other numbers become floats."""
 
-    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    def float32_source(self, *, via_float64: bool) -> NDArray[Any] | None:
         """Return the column as the function `float32_source` does."""
-        return _core_numbers(self.values(), by_way_of_float64=by_way_of_float64)
+        return _core_numbers(self.values(), via_float64=via_float64)
 
 
-def float32_source(column: Column, *, by_way_of_float64: bool = False) -> NDArray[Any] | None:
+def float32_source(column: Column, *, via_float64: bool = False) -> NDArray[Any] | None:
     """Return a column as an array that the core rounds to the same float32 as scikit-learn's conversion.
 
     Parameters
     ----------
     column : Column
         The column.
-    by_way_of_float64 : bool
+    via_float64 : bool
         Whether scikit-learn converts all columns of the frame to float64 first. It matters here for uint64 only. int64
         is returned unchanged, and the core rounds it by way of float64 if the columns are in a tuple.
 
@@ -122,7 +122,7 @@ def float32_source(column: Column, *, by_way_of_float64: bool = False) -> NDArra
     ndarray or None
         Array of float64, float32 or int64, not copied if possible; None if scikit-learn has to convert the column.
     """
-    return column.float32_source(by_way_of_float64=by_way_of_float64)
+    return column.float32_source(via_float64=via_float64)
 
 
 def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
@@ -159,7 +159,7 @@ def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
     return column.with_nan()
 
 
-def _core_numbers(values: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[Any] | None:
+def _core_numbers(values: NDArray[Any], *, via_float64: bool) -> NDArray[Any] | None:
     """Convert to a dtype that the core reads and that rounds to the same float32; return None if there is none."""
     dtype = values.dtype
     if dtype in READABLE:
@@ -172,7 +172,7 @@ def _core_numbers(values: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[A
     if dtype.kind == "f":
         return values.astype(np.float64)
     if is_uint64(dtype):
-        return values.astype(np.float64 if by_way_of_float64 else np.float32)
+        return values.astype(np.float64 if via_float64 else np.float32)
     return values.astype(np.int64)
 
 
@@ -206,7 +206,7 @@ class ObjectColumn(NumpyColumn):
 
     __slots__ = ()
 
-    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    def float32_source(self, *, via_float64: bool) -> NDArray[Any] | None:
         """Convert each object as NumPy does."""
         return float32_of_objects(self.data)
 
@@ -237,11 +237,11 @@ class ExtensionColumn(Column):
         is_float32 = getattr(self.dtype, "numpy_dtype", None) == np.float32
         return self.data.to_numpy(dtype=np.float32 if is_float32 else np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
-    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    def float32_source(self, *, via_float64: bool) -> NDArray[Any] | None:
         """Return float32 if cells are missing, so that integers are rounded only once, as in scikit-learn."""
         if self.has_missing():
             return self.data.to_numpy(dtype=np.float32, na_value=np.nan)  # type: ignore[no-any-return]
-        return _core_numbers(self.values(), by_way_of_float64=False)
+        return _core_numbers(self.values(), via_float64=False)
 
 
 class ArrowColumn(Column):
@@ -270,7 +270,7 @@ class ArrowColumn(Column):
         return self.data.drop_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the buffer of a column of one piece, else a copy."""
+        """Return the buffer of a column of one chunk, else a copy."""
         return self.data.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def with_nan(self) -> NDArray[Any]:
@@ -285,7 +285,7 @@ class ArrowColumn(Column):
             return self.data
         return self.data.chunk(0) if self.data.num_chunks == 1 else self.data.combine_chunks()
 
-    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    def float32_source(self, *, via_float64: bool) -> NDArray[Any] | None:
         """Return the cells with NaN for null.
 
         If a column has nulls, Arrow converts its integers to float64, and pandas converts them directly to float32.
@@ -302,7 +302,7 @@ class ArrowColumn(Column):
             if self.family == "integer":
                 column = column.cast(arrow.float32() if self._is_from_pandas else arrow.float64(), safe=False)
             column = column.fill_null(float("nan"))
-        return _core_numbers(column.to_numpy(zero_copy_only=False), by_way_of_float64=False)
+        return _core_numbers(column.to_numpy(zero_copy_only=False), via_float64=False)
 
 
 class PolarsColumn(Column):
@@ -322,7 +322,7 @@ class PolarsColumn(Column):
         return self.data.drop_nulls().to_numpy()  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the buffer of a column of one piece, else a copy."""
+        """Return the buffer of a column of one chunk, else a copy."""
         return self.data.to_numpy()  # type: ignore[no-any-return]
 
     def with_nan(self) -> NDArray[Any]:
@@ -357,21 +357,21 @@ class PolarsColumn(Column):
         values: NDArray[np.float64] = (floats.fill_null(float("nan")) if floats.null_count() else floats).to_numpy()
         return values
 
-    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    def float32_source(self, *, via_float64: bool) -> NDArray[Any] | None:
         """Return the cells with NaN for null; if there are nulls, polars converts all numbers to float64."""
         if self.family == "decimal":
             try:
                 importlib.import_module("pyarrow")
             except ImportError:
                 return None
-            return ArrowColumn(self.data.to_arrow()).float32_source(by_way_of_float64=by_way_of_float64)
+            return ArrowColumn(self.data.to_arrow()).float32_source(via_float64=via_float64)
         if self.family == "boolean":
             if not self.has_missing():
                 return _float32_of_booleans(self.values(), None)
             return _float32_of_booleans(self.data.fill_null(False).to_numpy(), self.data.is_not_null().to_numpy())
         if self.has_missing():
             return self.float64()
-        return _core_numbers(self.values(), by_way_of_float64=by_way_of_float64)
+        return _core_numbers(self.values(), via_float64=via_float64)
 
 
 def pandas_storage(dtype: Any) -> str | None:

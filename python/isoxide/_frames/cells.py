@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MISSING_WORDS", "BadCellError", "CellFacts", "NumberStyle", "parse_booleans", "parse_numbers"]
+__all__ = ["MISSING_TEXTS", "BadCellError", "CellFacts", "NumberStyle", "parse_booleans", "parse_numbers"]
 
-#: Words that mean a missing number, but never a missing name.
-MISSING_WORDS = (
+#: Texts that mean a missing number, but never a missing name.
+MISSING_TEXTS = (
     "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "null", "Null", "None", "none",
     "<NA>", "\\N",
 )  # fmt: skip
@@ -74,25 +74,25 @@ class BadCellError(ValueError):
         Position in the file, such as ``"line 5"``.
     """
 
-    def __init__(self, column: str, row: int | None, value: Any, wanted: str, *, location: str | None = None) -> None:
-        self.column, self.row, self.value, self.wanted, self.location = column, row, value, wanted, location
+    def __init__(self, column: str, row: int | None, value: Any, problem: str, *, location: str | None = None) -> None:
+        self.column, self.row, self.value, self.problem, self.location = column, row, value, problem, location
         shown = repr(value) if isinstance(value, str) else str(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
         if location is None and row is not None:
             location = f"row {row} (the first is 0)"
-        super().__init__(f"column {column!r} has {shown}{f' in {location}' if location else ''}, which is {wanted}")
+        super().__init__(f"column {column!r} has {shown}{f' in {location}' if location else ''}, which is {problem}")
 
     def at(self, location: str) -> BadCellError:
         """Return the same error with another location, such as ``"line 5"``."""
-        return BadCellError(self.column, self.row, self.value, self.wanted, location=location)
+        return BadCellError(self.column, self.row, self.value, self.problem, location=location)
 
     def __reduce__(self) -> Any:
-        return _bad_cell, (self.column, self.row, self.value, self.wanted, self.location)
+        return _bad_cell, (self.column, self.row, self.value, self.problem, self.location)
 
 
-def _bad_cell(column: str, row: int | None, value: Any, wanted: str, location: str | None) -> BadCellError:
-    return BadCellError(column, row, value, wanted, location=location)
+def _bad_cell(column: str, row: int | None, value: Any, problem: str, location: str | None) -> BadCellError:
+    return BadCellError(column, row, value, problem, location=location)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class NumberStyle:
     thousands : str or None
         Character between groups of three digits; None if digits are not grouped.
     missing : tuple of str
-        Texts that mean a missing number, in addition to `MISSING_WORDS`.
+        Texts that mean a missing number, in addition to `MISSING_TEXTS`.
     """
 
     decimal: str = "."
@@ -126,9 +126,9 @@ class NumberStyle:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}; give two different characters")
 
     @property
-    def missing_words(self) -> pa.Array:
+    def missing_texts(self) -> pa.Array:
         """Return all texts that mean a missing number."""
-        return pa.array([*MISSING_WORDS, *self.missing], pa.string())
+        return pa.array([*MISSING_TEXTS, *self.missing], pa.string())
 
     @property
     def has_missing_numbers(self) -> bool:
@@ -156,7 +156,7 @@ def parse_numbers(texts: pa.Array, style: NumberStyle) -> tuple[pa.Array, pa.Arr
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     absent = pc.or_(
-        pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.missing_words)), True)
+        pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.missing_texts)), True)
     )
     decimal = _escaped(style.decimal)
     digits = r"\d+"
@@ -186,7 +186,7 @@ def parse_booleans(texts: pa.Array, style: NumberStyle) -> pa.Array:
 
 @dataclass
 class CellFacts:
-    """Counts of the kinds of cells in a text column.
+    """Counts of numbers, booleans and other cells in a text column.
 
     `update` adds a batch, and `merge` adds the counts of another partition, in any order.
 
@@ -195,9 +195,9 @@ class CellFacts:
     n_present, n_numbers, n_booleans, n_placeholders, n_decorated : int
         Number of cells that are not missing, and how many of them are numbers, booleans, placeholders such as ``-``,
         and numbers with signs, units or separators around them.
-    n_missing_words : int
+    n_missing_texts : int
         Number of cells with a text that means a missing number.
-    missing_word : str or None
+    missing_text : str or None
         Alphabetically first of these texts.
     bad : str or None
         First cell that is not a number; if row numbers are not known, the alphabetically first such cell.
@@ -212,8 +212,8 @@ class CellFacts:
     n_booleans: int = 0
     n_placeholders: int = 0
     n_decorated: int = 0
-    n_missing_words: int = 0
-    missing_word: str | None = None
+    n_missing_texts: int = 0
+    missing_text: str | None = None
     bad: str | None = None
     bad_row: int | None = None
     style: NumberStyle = field(default_factory=NumberStyle)
@@ -229,22 +229,22 @@ class CellFacts:
         _, is_bad = parse_numbers(values, self.style)
         is_bad_array = is_bad.to_numpy(zero_copy_only=False).astype(bool)
         trimmed = pc.utf8_trim_whitespace(values)
-        is_word = _array(pc.is_in(trimmed, self.style.missing_words))
+        is_missing_text = _array(pc.is_in(trimmed, self.style.missing_texts))
         is_empty = _array(pc.equal(trimmed, "")) | _array(pc.is_null(values))
         is_boolean = _array(pc.is_in(pc.utf8_lower(trimmed), pa.array(["true", "false"])))
-        is_number = ~is_bad_array & ~is_word & ~is_empty
+        is_number = ~is_bad_array & ~is_missing_text & ~is_empty
         is_placeholder = is_bad_array & _array(pc.is_in(trimmed, pa.array([*_PLACEHOLDERS, *_ERRORS])))
-        looks_like = _array(pc.match_substring_regex(trimmed, _DECORATED))
-        looks_like &= ~_array(pc.match_substring_regex(trimmed, _ADDRESS)) & is_bad_array
-        self.n_present += int(times[~is_word & ~is_empty].sum())
+        is_decorated = _array(pc.match_substring_regex(trimmed, _DECORATED))
+        is_decorated &= ~_array(pc.match_substring_regex(trimmed, _ADDRESS)) & is_bad_array
+        self.n_present += int(times[~is_missing_text & ~is_empty].sum())
         self.n_numbers += int(times[is_number].sum())
         self.n_booleans += int(times[is_boolean].sum())
         self.n_placeholders += int(times[is_placeholder].sum())
-        self.n_decorated += int(times[looks_like].sum())
-        self.n_missing_words += int(times[is_word].sum())
-        if is_word.any():
-            word = min(trimmed.filter(pa.array(is_word)).to_pylist())
-            self.missing_word = word if self.missing_word is None else min(word, self.missing_word)
+        self.n_decorated += int(times[is_decorated].sum())
+        self.n_missing_texts += int(times[is_missing_text].sum())
+        if is_missing_text.any():
+            text = min(trimmed.filter(pa.array(is_missing_text)).to_pylist())
+            self.missing_text = text if self.missing_text is None else min(text, self.missing_text)
         used = is_bad_array & (times > 0)
         if used.any():
             if first_row is None:
@@ -266,10 +266,10 @@ class CellFacts:
 
     def merge(self, other: CellFacts) -> None:
         """Add the counts of another partition."""
-        for name in ("n_present", "n_numbers", "n_booleans", "n_placeholders", "n_decorated", "n_missing_words"):
+        for name in ("n_present", "n_numbers", "n_booleans", "n_placeholders", "n_decorated", "n_missing_texts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        texts = [text for text in (self.missing_word, other.missing_word) if text is not None]
-        self.missing_word = min(texts) if texts else None
+        texts = [text for text in (self.missing_text, other.missing_text) if text is not None]
+        self.missing_text = min(texts) if texts else None
         self._note(other.bad, other.bad_row)
 
     @property
@@ -291,8 +291,8 @@ class CellFacts:
     def refusal(self, column: str) -> BadCellError:
         """Return the error for a column that must hold numbers but does not."""
         assert self.bad is not None
-        wanted = f"not a number ({self.n_numbers:,} of {self.n_present:,} cells are); {_advice(self.bad, self.style)}"
-        return BadCellError(column, self.bad_row, self.bad, wanted)
+        problem = f"not a number ({self.n_numbers:,} of {self.n_present:,} cells are); {_advice(self.bad, self.style)}"
+        return BadCellError(column, self.bad_row, self.bad, problem)
 
     def reason(self) -> str:
         """Return the reason why a text column is not used as a feature."""

@@ -53,8 +53,8 @@ def batch_table(
     names = list(names)
     columns = [number_column(batch, name) for name in names]
     families = {arrow_family(batch.schema.field(name).type) for name in names}
-    by_way_of_float64 = bool(families & {"float", "decimal"}) and "boolean" not in families
-    return tuple(columns) if by_way_of_float64 else columns
+    via_float64 = bool(families & {"float", "decimal"}) and "boolean" not in families
+    return tuple(columns) if via_float64 else columns
 
 
 def float32_rows(rows: pa.Table, names: Iterable[str]) -> NDArray[np.float32]:

@@ -73,22 +73,22 @@ def frame_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     return read(X) if X.shape[0] > 0 and X.shape[1] > 0 else None
 
 
-def _converted(columns: Iterable[Column], *, by_way_of_float64: bool) -> Columns | None:
+def _converted(columns: Iterable[Column], *, via_float64: bool) -> Columns | None:
     """Convert all columns; return None if scikit-learn has to convert one of them."""
     return _complete(
-        (float32_source(column, by_way_of_float64=by_way_of_float64) for column in columns),
-        by_way_of_float64=by_way_of_float64,
+        (float32_source(column, via_float64=via_float64) for column in columns),
+        via_float64=via_float64,
     )
 
 
-def _complete(arrays: Iterable[NDArray[Any] | None], *, by_way_of_float64: bool) -> Columns | None:
+def _complete(arrays: Iterable[NDArray[Any] | None], *, via_float64: bool) -> Columns | None:
     """Collect arrays for the core; return None if an array is None or has a dtype that the core does not read."""
     complete = []
     for array in arrays:
         if array is None or array.dtype not in READABLE:
             return None
         complete.append(readable(array))
-    return tuple(complete) if by_way_of_float64 else complete
+    return tuple(complete) if via_float64 else complete
 
 
 def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
@@ -100,7 +100,7 @@ def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     columns = (pandas_column(series, storage) for (_, series), storage in zip(X.items(), storages, strict=True))
     if {"extension", "boolean"} & {*groups}:
         # scikit-learn calls ``X.astype("float32")``, which converts each column separately.
-        return _converted(columns, by_way_of_float64=False)
+        return _converted(columns, via_float64=False)
     if {"object", "decimal"} & {*groups}:
         # All columns become objects, and integers are rounded like Python's.
         if len(groups) > 1 and any(group == "decimal" and X.iloc[:, j].isna().any() for j, group in enumerate(groups)):
@@ -108,11 +108,11 @@ def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
             return None
         if {*groups} == {"object"} and is_one_piece(X):
             return float32_of_objects(X.to_numpy())
-        return _converted(columns, by_way_of_float64=True)
+        return _converted(columns, via_float64=True)
     # Columns with NumPy dtypes are converted to the dtype that holds them all.
     if any(map(is_uint64, dtypes)):
         return None
-    return _converted(columns, by_way_of_float64=any(dtype.kind == "f" for dtype in dtypes))
+    return _converted(columns, via_float64=any(dtype.kind == "f" for dtype in dtypes))
 
 
 def _pandas_group(dtype: Any, storage: str | None) -> str | None:
@@ -141,7 +141,7 @@ def _arrow_group(dtype: Any) -> str | None:
 def _arrow_columns(X: Any) -> Columns | None:
     if any(_arrow_group(field.type) is None for field in X.schema):
         return None
-    return _converted(map(ArrowColumn, X.columns), by_way_of_float64=False)
+    return _converted(map(ArrowColumn, X.columns), via_float64=False)
 
 
 def _polars_columns(X: Any) -> Columns | None:
@@ -153,10 +153,10 @@ def _polars_columns(X: Any) -> Columns | None:
         return None
     if "Float64" in names:
         # polars casts all columns to Float64.
-        return _complete((column.float64() for column in columns), by_way_of_float64=True)
+        return _complete((column.float64() for column in columns), via_float64=True)
     if names <= _POLARS_PLAIN - {"Float32"} | {"Decimal"}:
         # All columns become objects, and integers are rounded like Python's.
-        return _converted(columns, by_way_of_float64=True)
+        return _converted(columns, via_float64=True)
     return None
 
 
@@ -167,4 +167,4 @@ def _polars_numbers(columns: list[PolarsColumn], names: set[str]) -> Columns | N
         return None
     # If all columns are boolean and cells are missing, the frame becomes objects instead of float64.
     has_missing = names != {"Boolean"} and not has_floats and any(column.has_missing() for column in columns)
-    return _converted(columns, by_way_of_float64=has_floats or has_missing)
+    return _converted(columns, via_float64=has_floats or has_missing)

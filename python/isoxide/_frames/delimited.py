@@ -57,7 +57,7 @@ class DelimitedFile(TextFile, Source):
         self._integers: set[str] = set()
         self._n_rows = 0
         #: Batches of the first pass, if the whole table will be held in memory.
-        self._kept: list[pa.RecordBatch] = []
+        self._first_pass: list[pa.RecordBatch] = []
         #: Counts of cells of each column that was inspected.
         self._facts: dict[str, CellFacts] = {}
         self._infer_types()
@@ -127,9 +127,9 @@ class DelimitedFile(TextFile, Source):
     # Pass 1: infer the dtypes of the columns.
 
     def _infer_types(self) -> None:
-        wanted = [name for position, name in enumerate(self._all_names) if position not in self._index]
-        texts = {name for name in wanted if name in self._roles.texts or name in self._roles.ignored}
-        inspected = [name for name in wanted if name not in texts]
+        names = [name for position, name in enumerate(self._all_names) if position not in self._index]
+        texts = {name for name in names if name in self._roles.texts or name in self._roles.ignored}
+        inspected = [name for name in names if name not in texts]
         as_double = self._columns_of_numbers(inspected)
         for attempt in range(_MAX_RETRIES + 1):
             try:
@@ -144,22 +144,24 @@ class DelimitedFile(TextFile, Source):
         for name in inspected:
             self._readers[name] = "double" if name in as_double else self._category_of_text(name, self._facts[name])
         self._integers &= as_double
-        large = [name for name in as_double if self._highest.get(name, 0.0) >= EXACT_INTEGERS and name in self._whole]
+        large = [
+            name for name in as_double if self._highest.get(name, 0.0) >= EXACT_INTEGERS and name in self._whole_numbers
+        ]
         if large:
             self.notes.append(f"integers beyond 2**53 were rounded: {', '.join(map(repr, sorted(large)[:4]))}")
-        self._names = wanted
+        self._names = names
 
     def _columns_of_numbers(self, inspected: list[str]) -> set[str]:
         """Return the columns with only numbers in the first block, and record those with only whole numbers."""
-        plain: set[str] = set()
-        self._whole: set[str] = set()
+        numeric: set[str] = set()
+        self._whole_numbers: set[str] = set()
         if self._style.thousands is not None or self._style.has_missing_numbers:
-            return plain
+            return numeric
         batches = self._batches(self._all_names, set())
         first = next(batches, None)
         batches.close()
         if first is None:
-            return plain
+            return numeric
         for name in inspected:
             present = first.column(name).drop_null()
             if self._style.decimal != "." and pc.any(pc.match_substring(present, "."), min_count=0).as_py():
@@ -169,11 +171,11 @@ class DelimitedFile(TextFile, Source):
             except pa.ArrowInvalid:
                 continue
             if len(values) and not np.isnan(values).any():
-                plain.add(name)
+                numeric.add(name)
                 if not pc.any(pc.match_substring_regex(present, "[^0-9+-]")).as_py():
-                    self._whole.add(name)
-        self._integers = set(self._whole)
-        return plain
+                    self._whole_numbers.add(name)
+        self._integers = set(self._whole_numbers)
+        return numeric
 
     def _inspect(self, as_double: set[str], inspected: list[str]) -> dict[str, CellFacts]:
         """Inspect all cells, and count numbers, missing values and other text.
@@ -185,7 +187,7 @@ class DelimitedFile(TextFile, Source):
         #: Largest finite absolute value of each column.
         self._highest: dict[str, float] = {}
         self._n_rows, last = 0, None
-        self._kept.clear()
+        self._first_pass.clear()
         for batch in self._batches(self._all_names, as_double):
             for name, column in facts.items():
                 if name not in as_double:
@@ -200,7 +202,7 @@ class DelimitedFile(TextFile, Source):
             self._n_rows += batch.num_rows
             last = batch
             if self.options.keeps_rows:
-                self._kept.append(batch)
+                self._first_pass.append(batch)
         if last is not None and (error := self._check_end(last)) is not None:
             raise error
         return facts
@@ -225,10 +227,10 @@ class DelimitedFile(TextFile, Source):
         sizes = np.abs(values)
         largest = float(sizes.max(initial=0.0, where=np.isfinite(values)))
         self._highest[name] = max(largest, self._highest.get(name, 0.0))
-        if name in self._whole:
+        if name in self._whole_numbers:
             is_whole = bool(np.isfinite(sizes).all()) and np.array_equal(values, np.rint(values))
             if not is_whole:
-                self._whole.discard(name)
+                self._whole_numbers.discard(name)
             if not is_whole or largest >= EXACT_INTEGERS:
                 self._integers.discard(name)
 
@@ -236,9 +238,9 @@ class DelimitedFile(TextFile, Source):
         category = facts.category
         if category == "mixed" or (name in self._roles.numbers and category == "text"):
             raise self._located(facts.refusal(name))
-        if facts.n_missing_words and category in ("numbers", "booleans", "empty"):
+        if facts.n_missing_texts and category in ("numbers", "booleans", "empty"):
             self.notes.append(
-                f"column {name!r}: {facts.n_missing_words:,} cells such as {facts.missing_word!r} were read as missing"
+                f"column {name!r}: {facts.n_missing_texts:,} cells such as {facts.missing_text!r} were read as missing"
             )
         if category in ("text", "empty"):
             self.reasons[name] = facts.reason() if category == "text" else "no values"
@@ -308,12 +310,12 @@ class DelimitedFile(TextFile, Source):
 
     def table(self) -> pa.Table:
         """Return all rows; the first call can take the rows that the first pass kept."""
-        if not self._kept:
+        if not self._first_pass:
             return super().table()
-        kept, self._kept = self._kept, []
+        batches, self._first_pass = self._first_pass, []
         self.file.check()
-        pieces = [[self._converted(batch.column(name), name) for batch in kept] for name in self._names]
-        return pa.table([pa.chunked_array(piece) for piece in pieces], schema=self.schema)
+        columns = [[self._converted(batch.column(name), name) for batch in batches] for name in self._names]
+        return pa.table([pa.chunked_array(chunks) for chunks in columns], schema=self.schema)
 
     def cell_facts(self, column: str) -> CellFacts | None:
         """Return what is known about the cells of a column, or None if it was not inspected."""
@@ -335,18 +337,18 @@ class DelimitedFile(TextFile, Source):
         with decompressed(self.file, self._compression) as stream:
             text = io.TextIOWrapper(stream, encoding=self._encoding, errors="replace", newline="")
             csv.field_size_limit(1 << 30)
-            pieces: list[str] = []
+            row_lines: list[str] = []
 
-            def kept() -> Iterator[str]:
+            def recorded() -> Iterator[str]:
                 for line in text:
-                    pieces.append(line)
+                    row_lines.append(line)
                     yield line
 
-            rows, line = csv.reader(kept(), delimiter=self.sep), 1
+            rows, line = csv.reader(recorded(), delimiter=self.sep), 1
             for row in rows:
                 if row and rows.line_num > self._skipped:
-                    yield line, "".join(pieces)
-                pieces.clear()
+                    yield line, "".join(row_lines)
+                row_lines.clear()
                 line = rows.line_num + 1
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
@@ -366,22 +368,22 @@ class DelimitedFile(TextFile, Source):
 
     def _wrong_length(self) -> ValueError | None:
         """Return the error for the first row whose number of values differs from the number of names."""
-        wanted = len(self._all_names)
+        n_names = len(self._all_names)
         if (unclosed := self._unclosed_quote()) is not None:
             return unclosed
         for line, row in self._lines():
-            if len(row) == wanted:
+            if len(row) == n_names:
                 continue
-            if len(row) == wanted - 1 and self._all_names[-1] == f"column_{wanted}":
+            if len(row) == n_names - 1 and self._all_names[-1] == f"column_{n_names}":
                 hint = f"the header ends with {self.sep!r}, but the line does not; remove it from the header"
-            elif len(row) == wanted + 1 and not row[-1]:
+            elif len(row) == n_names + 1 and not row[-1]:
                 hint = (
                     f"the line ends with {self.sep!r}, but the header does not; remove it, or add a name to the header"
                 )
             else:
                 hint = f"values that contain {self.sep!r} must be in double quotes"
             return ValueError(
-                f"{self.name}: line {line} has {len(row)} values, but the header has {wanted} names; {hint}"
+                f"{self.name}: line {line} has {len(row)} values, but the header has {n_names} names; {hint}"
             )
         return None
 

@@ -20,9 +20,9 @@ from isoxide._frames.source import ChooseRoles, ReadOptions
 
 __all__ = ["json_lines", "spreadsheet"]
 
-#: Arrow dtypes of columns whose cells all have one of these types; days among times become times.
+#: Arrow dtypes of columns whose cells all have one of these types; a column of days and times becomes one of times.
 _TYPES = {datetime.date: pa.timestamp("us"), datetime.timedelta: pa.duration("us"), datetime.time: pa.time64("us")}
-#: Lines of JSON that are turned into columns at a time.
+#: Number of lines of JSON that are converted to columns at once.
 _BLOCK_LINES = 1 << 16
 #: Deepest nesting that a line may have.
 _MAX_DEPTH = 100
@@ -31,10 +31,10 @@ _MAX_DEPTH = 100
 class DocumentTable(TableSource):
     """Table of a file that is read as a whole."""
 
-    def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, **more: Any) -> None:
-        # These come before the cells are inspected, since errors name rows.
+    def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, table: pa.Table, **options: Any) -> None:
+        # Set before the base class inspects the cells, since its errors name rows.
         self.file, self._row_name, self._rows = file, row_name, rows
-        super().__init__(name=file.name, fingerprint=[file.name, file.size, more["table"].num_rows], **more)
+        super().__init__(table, file.name, fingerprint=[file.name, file.size, table.num_rows], **options)
 
     def locate(self, row: int) -> str:
         """Return the line or row of the file, such as ``"line 5"``."""
@@ -68,7 +68,7 @@ def _document(
     cells : list of list of list
         Cells of each column, in blocks of rows.
     file : InputFile
-        File that they come from.
+        File that holds the table.
     row_name : str
         Word for a row of the file in messages: ``"line"`` or ``"row"``.
     rows : list of int or int
@@ -78,22 +78,23 @@ def _document(
     roles : callable
         Assigns roles to the columns.
     notes : list of str
-        Notes that were made so far.
+        Notes so far.
     """
     names, renames = names_without_index(labels, file.name)
-    chosen = roles([name for name in names if name is not None], file.name)
+    column_roles = roles([name for name in names if name is not None], file.name)
     columns, untyped, nested = {}, set(), {}
-    for name, pieces in zip(names, cells, strict=True):
+    for name, blocks in zip(names, cells, strict=True):
         if name is None:
             continue
-        classes = {type(value) for piece in pieces for value in piece} - {type(None)}
-        if name in chosen.texts:
-            _check_key(name, pieces, lambda row: _location(row_name, rows, row), row_name == "row")
-        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=name in chosen.texts, options=options))
+        classes = {type(value) for block in blocks for value in block} - {type(None)}
+        is_text = name in column_roles.texts
+        if is_text:
+            _check_key(name, blocks, lambda row: _location(row_name, rows, row), row_name == "row")
+        columns[name] = pa.chunked_array(_typed(blocks, classes, is_text=is_text, options=options))
         if pa.types.is_string(columns[name].type):
             if classes <= {dict, list}:
                 nested[name] = "nested values"
-            elif name not in chosen.texts:
+            elif not is_text:
                 untyped.add(name)
     table = pa.table(columns)
     source = DocumentTable(
@@ -103,9 +104,9 @@ def _document(
     return source
 
 
-def _check_key(name: str, pieces: list[list[Any]], location: Callable[[int], str], has_floats_only: bool) -> None:
+def _check_key(name: str, blocks: list[list[Any]], location: Callable[[int], str], has_floats_only: bool) -> None:
     """Refuse keys without a text form, and numbers too large for exact digits."""
-    for row, value in enumerate(value for piece in pieces for value in piece):
+    for row, value in enumerate(value for block in blocks for value in block):
         if isinstance(value, (dict, list)):
             raise BadCellError(
                 name, row, value, "neither text nor a number nor a time, and cannot be a key", location=location(row)
@@ -126,17 +127,17 @@ def _typed(cells: list[list[Any]], classes: set[type], *, is_text: bool, options
     """Return the cells of a column in their common type, or as text to be inspected if they have none."""
     for cls, dtype in _TYPES.items():
         if classes and issubclass(next(iter(classes)), cls) and all(issubclass(other, cls) for other in classes):
-            return [pa.array(piece, dtype) for piece in cells]
+            return [pa.array(block, dtype) for block in cells]
     if not classes:
-        return [pa.nulls(len(piece)) for piece in cells]
+        return [pa.nulls(len(block)) for block in cells]
     if classes == {bool}:
-        return [pa.array(piece, pa.bool_()) for piece in cells]
+        return [pa.array(block, pa.bool_()) for block in cells]
     if classes == {int} and not is_text and not options.numbers.has_missing_numbers:
         try:
-            return [pa.array(piece, pa.int64()) for piece in cells]
+            return [pa.array(block, pa.int64()) for block in cells]
         except (pa.ArrowInvalid, OverflowError):
             pass
-    return [pa.array([_text_or_json(value) for value in piece], pa.string()) for piece in cells]
+    return [pa.array([_text_or_json(value) for value in block], pa.string()) for block in cells]
 
 
 def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TableSource:
@@ -153,8 +154,8 @@ def json_lines(file: InputFile, compression: str | None, options: ReadOptions, r
         for name in dict.fromkeys(name for _, line in lines for name in line):
             if name not in cells:
                 cells[name] = [[None] * len(rows)] if rows else []
-        for name, pieces in cells.items():
-            pieces.append([line.get(name) for _, line in lines])
+        for name, blocks in cells.items():
+            blocks.append([line.get(name) for _, line in lines])
         rows += [number for number, _ in lines]
     if not cells:
         raise ValueError(f"{file.name} is empty")
@@ -245,6 +246,6 @@ def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Ta
     n_columns = max(map(len, rows))
     rows = [[*row, *[None] * (n_columns - len(row))] for row in rows]
     header, body = rows[0], rows[1:]
-    kept = [j for j in range(n_columns) if header[j] is not None or any(row[j] is not None for row in body)]
-    cells = [[[row[j] for row in body]] for j in kept]
-    return _document([header[j] for j in kept], cells, file, "row", 2, options, roles, notes)
+    used = [j for j in range(n_columns) if header[j] is not None or any(row[j] is not None for row in body)]
+    cells = [[[row[j] for row in body]] for j in used]
+    return _document([header[j] for j in used], cells, file, "row", 2, options, roles, notes)

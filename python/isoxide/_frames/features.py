@@ -22,7 +22,7 @@ def need_column(names: Iterable[str], name: str, argument: str, source_name: str
     names : iterable of str
         Names of the table's columns.
     name : str
-        Name of the wanted column.
+        Name to look for.
     argument, source_name : str
         Argument that gave the name, and name of the table, for the message.
 
@@ -72,10 +72,10 @@ def roles_of_features(
         _check_roles(names, entity, time, source_name)
         _check_patterns(names, "include", include or [])
         _check_patterns(names, "exclude", exclude)
-        chosen = set(names if include is None else select(names, include)) - set(select(names, exclude))
+        selected = set(names if include is None else select(names, include)) - set(select(names, exclude))
         keys = {entity, time}
-        named = {name for name in include or [] if name in chosen} - keys
-        return Roles(frozenset(keys), frozenset(named), frozenset(set(names) - chosen - keys))
+        named = {name for name in include or [] if name in selected} - keys
+        return Roles(frozenset(keys), frozenset(named), frozenset(set(names) - selected - keys))
 
     return roles
 
@@ -115,7 +115,7 @@ def choose_features(
     is_empty : callable
         Function of the name of a column of numbers; returns whether the column has no values at all.
     reasons : mapping of str to str
-        Reasons why columns of text hold no numbers, by name, if their cells were looked at.
+        Reasons why columns of text hold no numbers, by name, if their cells were inspected.
 
     Raises
     ------
@@ -126,13 +126,13 @@ def choose_features(
     patterns = None if include is None else as_patterns(include)
     _check_patterns(names, "include", patterns or [])
     _check_patterns(names, "exclude", as_patterns(exclude))
-    wanted = set(names if patterns is None else select(names, patterns)) - set(select(names, exclude))
+    selected = set(names if patterns is None else select(names, patterns)) - set(select(names, exclude))
     features, left_out = [], {}
     for name in names:
         if name in (entity, time):
             continue
         dtype = schema.field(name).type
-        if name not in wanted:
+        if name not in selected:
             left_out[name] = "not chosen"
         elif reasons.get(name) == "no values" or (pa.types.is_null(dtype) and name not in reasons):
             left_out[name] = "no values"

@@ -65,11 +65,11 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 def spool(file: Any, name: str) -> InputFile:
     """Copy an open file, a pipe or standard input to a temporary file, which is deleted with the returned object."""
-    kept = tempfile.TemporaryFile(prefix="isoxide-input-")  # noqa: SIM115 (it stays open)
+    contents = tempfile.TemporaryFile(prefix="isoxide-input-")  # noqa: SIM115 (it stays open)
     while block := file.read(_BLOCK):
-        kept.write(block.encode() if isinstance(block, str) else block)
-    kept.flush()
-    return InputFile(name, None, kept)
+        contents.write(block.encode() if isinstance(block, str) else block)
+    contents.flush()
+    return InputFile(name, None, contents)
 
 
 def _standard_input() -> InputFile:
@@ -108,8 +108,8 @@ def open_input(path: str | os.PathLike[str]) -> InputFile:
 class _Reader(io.RawIOBase):
     """Reader of an open file that keeps its own position."""
 
-    def __init__(self, kept: BinaryIO) -> None:
-        self._kept, self._position = kept, 0
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._position = file, 0
 
     def readable(self) -> bool:
         return True
@@ -122,11 +122,11 @@ class _Reader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
-        self._position = offset + (os.fstat(self._kept.fileno()).st_size if base is None else base)
+        self._position = offset + (os.fstat(self._file.fileno()).st_size if base is None else base)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        data = os.pread(self._kept.fileno(), len(buffer), self._position)
+        data = os.pread(self._file.fileno(), len(buffer), self._position)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -140,20 +140,20 @@ class InputFile:
     name : str
         Name of the file in messages.
     path : Path or None
-        Path of the file; None if its contents are in `kept`.
-    kept : file or None
+        Path of the file; None if its contents are in `contents`.
+    contents : file or None
         Temporary file with the contents of a pipe or an open file.
     """
 
-    def __init__(self, name: str, path: Path | None, kept: BinaryIO | None) -> None:
+    def __init__(self, name: str, path: Path | None, contents: BinaryIO | None) -> None:
         self.name, self.path = name, path
-        self._kept = kept
-        if kept is not None:
-            weakref.finalize(self, kept.close)
-        self._seen = self._state()
+        self._contents = contents
+        if contents is not None:
+            weakref.finalize(self, contents.close)
+        self._first_state = self._state()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_contents": None}
 
     def _state(self) -> tuple[int, ...] | None:
         if self.path is None:
@@ -164,9 +164,9 @@ class InputFile:
     @property
     def size(self) -> int:
         """Return the number of bytes of the file."""
-        if self._kept is not None:
-            return self._kept.seek(0, os.SEEK_END)
-        return 0 if self._seen is None else self._seen[1]
+        if self._contents is not None:
+            return self._contents.seek(0, os.SEEK_END)
+        return 0 if self._first_state is None else self._first_state[1]
 
     def open(self) -> BinaryIO:
         """Open the file at its first byte.
@@ -179,15 +179,15 @@ class InputFile:
         self.check()
         if self.path is not None:
             return self.path.open("rb")
-        if self._kept is None:
+        if self._contents is None:
             raise ValueError(
                 f"{self.name} cannot be read in this process: its contents came through a pipe into another process"
             )
-        return io.BufferedReader(_Reader(self._kept))
+        return io.BufferedReader(_Reader(self._contents))
 
     def check(self) -> None:
         """Refuse a file that has changed since it was first opened."""
-        if self._state() != self._seen:
+        if self._state() != self._first_state:
             raise ValueError(f"{self.name} changed while it was read; read it again when no other program writes to it")
 
     def head(self, n: int = 64) -> bytes:
@@ -231,23 +231,23 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
             )
     elif detected in COMPRESSIONS.values():
         compression = detected
-    named = FORMATS.get(suffixes[-1]) if suffixes else None
+    expected = FORMATS.get(suffixes[-1]) if suffixes else None
     if compression is not None:
-        if named in ("parquet", "arrow", "xlsx"):
-            raise ValueError(f"{file.name} is a compressed {named} file, which cannot be read; decompress it first")
-        return named or "csv", compression
+        if expected in ("parquet", "arrow", "xlsx"):
+            raise ValueError(f"{file.name} is a compressed {expected} file, which cannot be read; decompress it first")
+        return expected or "csv", compression
     if detected == "xlsx":
         _check_workbook(file)
     if detected in ("parquet", "arrow", "xlsx"):
         return detected, None
-    if named in ("parquet", "arrow", "xlsx"):
+    if expected in ("parquet", "arrow", "xlsx"):
         if not head:
             raise ValueError(f"{file.name} is empty")
         raise ValueError(f"{file.name} cannot be read: it is damaged, or not in the format of {suffixes[-1]} files")
-    if named is None and suffixes:
+    if expected is None and suffixes:
         hint = "write one object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {READABLE_FILES}"
         raise ValueError(f"{file.name}: files with the suffix {suffixes[-1]!r} cannot be read; {hint}")
-    return named or "csv", None
+    return expected or "csv", None
 
 
 def _check_workbook(file: InputFile) -> None:

@@ -55,12 +55,12 @@ class TableSource(Source):
     ) -> None:
         self.name, self.notes, self.reasons = name, list(notes), {}
         self._fingerprint = name if fingerprint is None else fingerprint
-        chosen = roles(table.column_names, name)
+        column_roles = roles(table.column_names, name)
         self._as_written: dict[str, pa.ChunkedArray] = {}
         self._facts: dict[str, CellFacts] = {}
         for position, column in enumerate(table.column_names):
             if column in untyped:
-                table = table.set_column(position, column, self._typed(table[column], column, chosen, options))
+                table = table.set_column(position, column, self._typed(table[column], column, column_roles, options))
         self._table, self.schema = table, table.schema
 
     def _typed(self, texts: pa.ChunkedArray, name: str, roles: Roles, options: ReadOptions) -> pa.ChunkedArray:
@@ -74,9 +74,9 @@ class TableSource(Source):
         if category == "mixed" or (name in roles.numbers and category == "text"):
             error = facts.refusal(name)
             raise error if error.row is None else error.at(self.locate(error.row))
-        if facts.n_missing_words and category != "text":
+        if facts.n_missing_texts and category != "text":
             self.notes.append(
-                f"column {name!r}: {facts.n_missing_words:,} cells such as {facts.missing_word!r} were read as missing"
+                f"column {name!r}: {facts.n_missing_texts:,} cells such as {facts.missing_text!r} were read as missing"
             )
         if category in ("text", "empty"):
             self.reasons[name] = facts.reason() if category == "text" else "no values"
@@ -85,9 +85,9 @@ class TableSource(Source):
         self.written = {**self.written, name: TEXT_PREFIX + name}
         self._as_written[TEXT_PREFIX + name] = texts
         if category == "booleans":
-            return pa.chunked_array([parse_booleans(piece, options.numbers) for piece in texts.chunks], pa.bool_())
-        pieces = [parse_numbers(piece, options.numbers)[0] for piece in texts.chunks]
-        return pa.chunked_array(pieces, pa.float64())
+            return pa.chunked_array([parse_booleans(chunk, options.numbers) for chunk in texts.chunks], pa.bool_())
+        chunks = [parse_numbers(chunk, options.numbers)[0] for chunk in texts.chunks]
+        return pa.chunked_array(chunks, pa.float64())
 
     def count(self) -> int | None:
         """Return the number of rows."""
@@ -134,16 +134,19 @@ class PandasSource(TableSource):
     ----------
     frame : pandas.DataFrame
         Frame to read.
-    types : dict of str to pyarrow.DataType
+    numpy_types : dict of str to pyarrow.DataType
         Arrow dtypes of the columns with NumPy dtypes, by name.
-    **more
+    **arguments
         Arguments of `TableSource` for all other columns.
     """
 
-    def __init__(self, frame: Any, types: dict[str, pa.DataType], **more: Any) -> None:
-        super().__init__(**more)
-        self._frame, self._plain = frame, types
-        fields = [pa.field(name, types[name]) if name in types else self.schema.field(name) for name in frame.columns]
+    def __init__(self, frame: Any, numpy_types: dict[str, pa.DataType], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._frame, self._numpy_types = frame, numpy_types
+        fields = [
+            pa.field(name, numpy_types[name]) if name in numpy_types else self.schema.field(name)
+            for name in frame.columns
+        ]
         self.schema = pa.schema(fields)
 
     def count(self) -> int | None:
@@ -154,16 +157,16 @@ class PandasSource(TableSource):
         """Yield batches of the rows in their order."""
         from isoxide._frames.pandas_columns import arrow_column
 
-        if not self._plain.keys() & set(columns):
+        if not self._numpy_types.keys() & set(columns):
             yield from super().read(columns, first_row)
             return
-        others = [name for name in columns if name not in self._plain]
-        rest = pa.table({name: self.column(name) for name in others}) if others else None
+        arrow_columns = {name: self.column(name) for name in columns if name not in self._numpy_types}
         for start in range(first_row, len(self._frame), _BATCH_ROWS):
-            piece = self._frame.iloc[start : start + _BATCH_ROWS]
-            held = {} if rest is None else dict(zip(others, rest.slice(start, _BATCH_ROWS).columns, strict=True))
+            rows = self._frame.iloc[start : start + _BATCH_ROWS]
             arrays = [
-                held[name].combine_chunks() if name in held else arrow_column(piece[name], self._plain[name])
+                arrow_columns[name].slice(start, _BATCH_ROWS).combine_chunks()
+                if name in arrow_columns
+                else arrow_column(rows[name], self._numpy_types[name])
                 for name in columns
             ]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
@@ -172,7 +175,7 @@ class PandasSource(TableSource):
         """Return all rows and columns, read in batches."""
         return Source.table(self)
 
-    def held(self) -> pa.Table:
+    def arrow_table(self) -> pa.Table:
         """Return the Arrow table of all columns except those with NumPy dtypes."""
         return self._table
 
@@ -187,7 +190,7 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         arrow_column,
         declared_type,
         index_as_columns,
-        is_plain,
+        is_numpy_number,
         key_column,
         objects_type,
     )
@@ -200,13 +203,13 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         frame = frame.iloc[:, [position for position, name in enumerate(labels) if name is not None]]
     if list(frame.columns) != names:
         frame = frame.set_axis(names, axis=1)
-    chosen = roles(names, source_name)
-    columns, untyped, opaque, plain = {}, set(), {}, {}
+    column_roles = roles(names, source_name)
+    columns, untyped, opaque, numpy_types = {}, set(), {}, {}
     for name in names:
-        if name not in chosen.texts and is_plain(frame[name].dtype):
-            plain[name] = declared_type(frame[name])
+        if name not in column_roles.texts and is_numpy_number(frame[name].dtype):
+            numpy_types[name] = declared_type(frame[name])
             continue
-        if name in chosen.texts:
+        if name in column_roles.texts:
             columns[name] = key_column(frame[name], name)
             continue
         dtype = objects_type(frame[name])
@@ -219,12 +222,12 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         columns[name] = arrow_column(frame[name], dtype)
     source = PandasSource(
         frame,
-        plain,
+        numpy_types,
         table=pa.table(columns),
         name=source_name,
         untyped=untyped,
         options=options,
-        roles=lambda *_: chosen,
+        roles=lambda *_: column_roles,
         notes=[*notes, *renamed],
     )
     for name, dtype in opaque.items():
@@ -247,9 +250,9 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSo
 def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]:
     """Return a table without view dtypes and without an index that pandas wrote, and notes on the changes."""
     names, notes = names_without_index(table.column_names, source_name)
-    kept = [position for position, name in enumerate(names) if name is not None]
+    positions = [position for position, name in enumerate(names) if name is not None]
     named = [name for name in names if name is not None]
-    return without_views(table.replace_schema_metadata().select(kept).rename_columns(named)), notes
+    return without_views(table.replace_schema_metadata().select(positions).rename_columns(named)), notes
 
 
 def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -319,10 +322,10 @@ class DatasetSource(Source):
             batch_readahead=2,
             fragment_readahead=1,
         )
-        wanted = pa.schema([self.schema.field(name) for name in columns])
+        schema = pa.schema([self.schema.field(name) for name in columns])
         try:
             batches = (
-                batch.rename_columns(columns).cast(wanted) if columns else batch for batch in scanner.to_batches()
+                batch.rename_columns(columns).cast(schema) if columns else batch for batch in scanner.to_batches()
             )
             yield from skip_rows(batches, first_row)
         except (pa.ArrowException, OSError) as error:
@@ -367,17 +370,17 @@ class ArrowStream(Source):
         if reader.schema.names != self._names:
             raise ValueError(f"{self.name} changed while it was read: its columns are different now")
         positions = [self._positions[name] for name in columns]
-        wanted = pa.schema([self.schema.field(name) for name in columns])
+        schema = pa.schema([self.schema.field(name) for name in columns])
         try:
-            yield from skip_rows((_picked(batch, positions, wanted) for batch in reader), first_row)
+            yield from skip_rows((_selected(batch, positions, schema) for batch in reader), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
 
 
-def _picked(batch: pa.RecordBatch, positions: list[int], wanted: pa.Schema) -> pa.RecordBatch:
+def _selected(batch: pa.RecordBatch, positions: list[int], schema: pa.Schema) -> pa.RecordBatch:
     if not positions:
         return batch.select([])
     arrays = [
-        plain_column(batch.column(position), dtype) for position, dtype in zip(positions, wanted.types, strict=True)
+        plain_column(batch.column(position), dtype) for position, dtype in zip(positions, schema.types, strict=True)
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=wanted)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

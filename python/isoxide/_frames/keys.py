@@ -46,7 +46,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         # An Arrow array holds at most 2 GB of text, so larger columns stay in several chunks.
-        return pa.chunked_array([as_text(piece, name, first_row) for piece in column.chunks], pa.string())
+        return pa.chunked_array([as_text(chunk, name, first_row) for chunk in column.chunks], pa.string())
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
         return pc.take(as_text(column.dictionary, name), column.indices)
@@ -93,8 +93,8 @@ def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array
 
 def refuse_inexact_key(value: float, name: str, row: int | None, location: str | None = None) -> NoReturn:
     """Refuse a key that is a float of 2**53 or more, since the original integer may have lost digits."""
-    lost = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
-    raise BadCellError(name, row, value, lost, location=location)
+    problem = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
+    raise BadCellError(name, row, value, problem, location=location)
 
 
 def _from_times(texts: pa.Array) -> pa.Array:

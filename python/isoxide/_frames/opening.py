@@ -249,14 +249,14 @@ class JoinedSource(Source):
                         "all files must have the same columns"
                     )
         self.schema = pa.schema(fields)
-        in_all = set.intersection(*(set(source.written) for source in sources))
-        self.written = {column: TEXT_PREFIX + column for column in in_all}
+        written_in_all = set.intersection(*(set(source.written) for source in sources))
+        self.written = {column: TEXT_PREFIX + column for column in written_in_all}
         counts = [source.count() for source in sources]
         self._rows = [n for n in counts if n is not None]
         assert len(self._rows) == len(sources)
 
     def _dtype_of(self, column: str) -> pa.DataType:
-        self._judge_all_cells(column)
+        self._decide_by_all_cells(column)
         dtypes: dict[pa.DataType, str] = {}
         for source in self.sources:
             if column not in source.schema.names:
@@ -272,7 +272,7 @@ class JoinedSource(Source):
             if reason != "no values" and not pa.types.is_null(dtype):
                 dtypes.setdefault(dtype, source.name)
         if len(dtypes) > 1 and all(map(is_text, dtypes)):
-            self._has_values(column)
+            self._forget_no_values(column)
             return pa.large_string()
         if len(dtypes) > 1 and {arrow_family(dtype) for dtype in dtypes} <= {"integer", "float"}:
             self.reasons.pop(column, None)
@@ -284,28 +284,26 @@ class JoinedSource(Source):
                 "all files must have the same dtypes"
             )
         if dtypes:
-            self._has_values(column)
+            self._forget_no_values(column)
             return next(iter(dtypes))
         return self.sources[0].schema.field(column).type
 
-    def _has_values(self, column: str) -> None:
+    def _forget_no_values(self, column: str) -> None:
+        """Drop the reason "no values", which holds for some files only."""
         if self.reasons.get(column) == "no values":
             del self.reasons[column]
 
-    def _judge_all_cells(self, column: str) -> None:
+    def _decide_by_all_cells(self, column: str) -> None:
         """Use the cells of all files to decide the dtype of a column that is text in only some files."""
-        facts = [source.cell_facts(column) for source in self.sources]
-        known = [counts for counts in facts if counts is not None]
-        if (
-            len(known) < len(facts)
-            or len({counts.category == "text" for counts in known if counts.category != "empty"}) < 2
-        ):
+        facts = [counts for source in self.sources if (counts := source.cell_facts(column)) is not None]
+        is_text_in_file = {counts.category == "text" for counts in facts if counts.category != "empty"}
+        if len(facts) < len(self.sources) or len(is_text_in_file) < 2:
             return
-        total = CellFacts(style=known[0].style)
-        for counts in known:
+        total = CellFacts(style=facts[0].style)
+        for counts in facts:
             total.merge(counts)
-        first = next(index for index, counts in enumerate(known) if counts.bad is not None)
-        total.bad, total.bad_row = known[first].bad, known[first].bad_row
+        first = next(index for index, counts in enumerate(facts) if counts.bad is not None)
+        total.bad, total.bad_row = facts[first].bad, facts[first].bad_row
         if total.category != "text":
             assert total.bad_row is not None
             source = self.sources[first]

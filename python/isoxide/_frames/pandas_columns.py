@@ -1,6 +1,6 @@
 """Convert columns of pandas frames to Arrow arrays that keep every dtype and every NaN.
 
-Columns of Python objects have no declared dtype: the Arrow dtype follows from what all objects are.
+Columns of Python objects have no declared dtype, so the Arrow dtype follows from the classes of all objects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "arrow_column",
     "declared_type",
     "index_as_columns",
-    "is_plain",
+    "is_numpy_number",
     "key_column",
     "objects_type",
 ]
@@ -34,16 +34,16 @@ __all__ = [
 OBJECTS = pa.opaque(pa.binary(), "object", "pandas")
 #: Stand-in for the dtype of columns whose objects are partly numbers and partly text; their cells are inspected.
 UNTYPED = pa.opaque(pa.string(), "untyped", "isoxide")
-#: Category by which Dask says that it does not know the categories yet.
+#: Category that Dask uses while it does not know the categories.
 _UNKNOWN = "__UNKNOWN_CATEGORIES__"
 #: Types of objects that can be keys.
 _KEY_TYPES = (str, int, float, bool, np.number, np.bool_, decimal.Decimal, datetime.date, uuid.UUID, np.datetime64)
 
 
 class ColumnError(ValueError):
-    """Error of a column that does not hold what its frame declares.
+    """Error for a column whose cells do not have the dtype that its frame declares.
 
-    The message continues the name of the frame, and has ``{column}`` for the name of the column.
+    The message follows the name of the frame in a sentence, and contains ``{column}`` for the name of the column.
     """
 
 
@@ -61,16 +61,16 @@ def declared_type(column: pd.Series) -> pa.DataType | None:
         return pa.opaque(pa.binary(), str(dtype), "pandas")
 
 
-def is_plain(dtype: Any) -> bool:
+def is_numpy_number(dtype: Any) -> bool:
     """Tell whether a column of this dtype is an array of numbers that NumPy, Arrow and the core share."""
     return is_core_number(dtype) and dtype != np.uint64
 
 
 def objects_type(column: pd.Series) -> pa.DataType:
-    """Return the Arrow dtype of a column, for objects by what they hold; null if all of them are missing."""
-    known = declared_type(column)
-    if known is not None:
-        return known
+    """Return the Arrow dtype of a column, which for objects follows from their classes; null if all are missing."""
+    declared = declared_type(column)
+    if declared is not None:
+        return declared
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _typed(column).type
     return _dtype_of_objects({type(value) for value in column if not _is_missing(value)}, column)
@@ -89,10 +89,10 @@ def _dtype_of_objects(classes: set[type], column: pd.Series) -> pa.DataType:
         return pa.bool_()
     numbers = (int, float, np.integer, np.floating, decimal.Decimal, bool, np.bool_)
     if all(issubclass(cls, numbers) for cls in classes):
-        whole = all(issubclass(cls, (int, np.integer)) and not issubclass(cls, bool) for cls in classes)
-        if whole and all(INT64_MIN <= int(value) <= INT64_MAX for value in column if not _is_missing(value)):
+        are_integers = all(issubclass(cls, (int, np.integer)) and not issubclass(cls, bool) for cls in classes)
+        if are_integers and all(INT64_MIN <= int(value) <= INT64_MAX for value in column if not _is_missing(value)):
             return pa.int64()
-        return pa.float64() if not whole else UNTYPED
+        return UNTYPED if are_integers else pa.float64()
     if any(issubclass(cls, numbers) for cls in classes):
         return UNTYPED
     if any(issubclass(cls, datetime.date) for cls in classes) and not _is_uniform_time(classes, column):
@@ -104,7 +104,7 @@ def _dtype_of_objects(classes: set[type], column: pd.Series) -> pa.DataType:
 
 
 def _is_uniform_time(classes: set[type], column: pd.Series) -> bool:
-    """Tell whether all objects are days, or all are times of one zone; Arrow would lose days or zones of others."""
+    """Tell whether all objects are days, or all are times in one zone; Arrow keeps only one dtype and one zone."""
     if not any(issubclass(cls, datetime.datetime) for cls in classes):
         return True
     if not all(issubclass(cls, datetime.datetime) for cls in classes):
@@ -124,7 +124,7 @@ def arrow_column(column: pd.Series, dtype: pa.DataType) -> Any:
     Raises
     ------
     ColumnError
-        If the column holds something else, or nothing that can be read.
+        If the column has another dtype, or holds objects that cannot be read.
     """
     if isinstance(dtype, pa.OpaqueType) and dtype != UNTYPED:
         content = "objects that are neither numbers, text nor times" if dtype == OBJECTS else str(column.dtype)
@@ -137,9 +137,9 @@ def arrow_column(column: pd.Series, dtype: pa.DataType) -> Any:
         raise ColumnError(f"has values in column {{column}} that are not {dtype}, the dtype of the column") from error
     if array.type.equals(dtype):
         return array
-    wanted = pa.string() if dtype == UNTYPED else dtype
-    if any(is_kind(array.type) and is_kind(wanted) for is_kind in (pa.types.is_dictionary, is_text)):
-        return array.cast(wanted)
+    expected = pa.string() if dtype == UNTYPED else dtype
+    if any(is_family(array.type) and is_family(expected) for is_family in (pa.types.is_dictionary, is_text)):
+        return array.cast(expected)
     raise ColumnError(f"has {column.dtype} in column {{column}}, which should be {dtype}")
 
 
@@ -157,23 +157,23 @@ def _typed(column: pd.Series) -> Any:
     if isinstance(column.array, pd.Categorical):
         return _categories(column.array)
     if isinstance(column.dtype, pd.PeriodDtype):
-        is_short = isinstance(column.dtype.freq, (pd.offsets.Tick, pd.offsets.Day, pd.offsets.BusinessDay))
+        is_within_a_day = isinstance(column.dtype.freq, (pd.offsets.Tick, pd.offsets.Day, pd.offsets.BusinessDay))
         # A period of a week or a month is not a day, so it becomes text.
-        if not is_short:
+        if not is_within_a_day:
             return pa.array([None if value is pd.NaT else str(value) for value in column], pa.string())
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, np.dtype | pd.SparseDtype):
         values = np.asarray(column)
         if values.dtype.kind == "f" and values.dtype.itemsize > 8:
             values = values.astype(np.float64)
-        # NaN stays a number, as in NumPy. Arrow supports only the byte order of the machine.
+        # NaN stays NaN instead of becoming null. Arrow supports only the byte order of the machine.
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False), from_pandas=False)
     return pa.Array.from_pandas(column)
 
 
 def _categories(values: pd.Categorical) -> Any:
     codes = values.codes.astype(np.int32)
-    # The categories become a column, since an index has other classes for its values.
+    # The functions for columns take a series, and the categories are an index.
     categories = values.categories.to_series()
     if is_object_dtype(categories.dtype):
         values_of_codes = arrow_column(categories, objects_type(categories))
@@ -192,7 +192,7 @@ def key_column(column: pd.Series, name: str) -> Any:
     Raises
     ------
     BadCellError
-        If a float among objects has lost digits.
+        If a float among objects is so large that it may have lost digits.
     TypeError
         If an object has no text form.
     """
@@ -216,7 +216,7 @@ def key_column(column: pd.Series, name: str) -> Any:
 
 
 def index_as_columns(frame: Any, source_name: str) -> tuple[Any, list[str]]:
-    """Return a frame whose named index levels are columns, without the unnamed ones, and notes on what was changed.
+    """Return a frame whose named index levels are columns, without the unnamed ones, and notes on the changes.
 
     Raises
     ------
@@ -237,8 +237,8 @@ def index_as_columns(frame: Any, source_name: str) -> tuple[Any, list[str]]:
                 raise ValueError(f"{source_name} has an index level and a column named {name!r}; rename one of them")
             continue
         levels[name] = values
-    plain = frame.reset_index(drop=True)
+    changed = frame.reset_index(drop=True)
     for position, (name, values) in enumerate(levels.items()):
-        plain.insert(position, name, values)
+        changed.insert(position, name, values)
     listed = ", ".join(repr(name) for name in levels)
-    return plain, [f"levels of the index became columns: {listed}"] if levels else []
+    return changed, [f"levels of the index became columns: {listed}"] if levels else []

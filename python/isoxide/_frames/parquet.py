@@ -29,15 +29,15 @@ class ParquetFiles(Source):
         self.name, self.files, self.reasons = name, files, {}
         self._partitions = [_partition_keys(file.path, root) for file, root in zip(files, roots, strict=True)]
         self._rows: list[int] = []
-        own: pa.Schema | None = None
+        common: pa.Schema | None = None
         for input_file, keys in zip(files, self._partitions, strict=True):
             path = input_file.name
             file = _open(input_file)
             schema = file.schema_arrow.remove_metadata()
             text_names(schema.names, path)
-            if own is None:
-                own, first, first_keys = schema, path, keys
-            own = _joined_schema(path, schema, first, own)
+            if common is None:
+                common, first, first_keys = schema, path, keys
+            common = _joined_schema(path, schema, first, common)
             if keys.keys() != first_keys.keys():
                 raise ValueError(
                     f"the folders of {path} name {sorted(keys)}, but those of {first} name {sorted(first_keys)}; "
@@ -45,21 +45,23 @@ class ParquetFiles(Source):
                 )
             self._rows.append(file.metadata.num_rows)
             file.close()
-        assert own is not None
-        names, self.notes = names_without_index(own.names, name)
+        assert common is not None
+        names, self.notes = names_without_index(common.names, name)
         #: Name of each column in the files.
-        self._stored = {plain: stored for plain, stored in zip(names, own.names, strict=True) if plain is not None}
-        stored = [own.field(inner).with_name(plain) for plain, inner in self._stored.items()]
+        self._stored = {
+            column: stored for column, stored in zip(names, common.names, strict=True) if column is not None
+        }
+        fields = [common.field(stored).with_name(column) for column, stored in self._stored.items()]
         # A key is a number only if all of its values are numbers: 20250426 is a number, 2025-04-26 is text.
-        fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
-        self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in stored), *fields])
+        keys_as_fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
+        self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in fields), *keys_as_fields])
         roles(self.schema.names, self.name)
 
     def _key_type(self, key: str) -> pa.DataType:
         # Values with signs or leading zeros are treated as names, not as numbers.
         texts = [keys[key] for keys in self._partitions]
-        whole = all(text is not None and text.isdigit() and str(int(text)) == text for text in texts)
-        return pa.int64() if whole else pa.string()
+        are_integers = all(text is not None and text.isdigit() and str(int(text)) == text for text in texts)
+        return pa.int64() if are_integers else pa.string()
 
     def count(self) -> int | None:
         """Return the number of rows according to the metadata of the files."""

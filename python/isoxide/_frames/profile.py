@@ -24,26 +24,26 @@ from isoxide._frames.keys import as_text, similar_spellings
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import Times, days_of
 
-__all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
+__all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "unbounded_sketch"]
 
 #: Maximum number of distinct values of a column that a sketch keeps exactly.
 CAPACITY = 2**14
-#: A column looks like row numbers if at least this share of its values are distinct, both among the first values and
+#: A column looks like identifiers if at least this fraction of its values are distinct, both among the first values and
 #: among all, and if it has at least this number of rows.
 _FIRST_VALUES, _ID_LIKE_SHARE, _ID_LIKE_MIN_ROWS = 200, 0.95, 20
-#: A day that is more than this number of days away from all others counts as far.
+#: A day is far if it is more than this number of days from all others.
 _FAR_DAYS = 366
 #: Largest number of gaps, far days and groups of spellings that are listed.
 _MAX_LISTED = 20
 
 
-def whole_sketch() -> Sketch:
-    """Return an empty sketch for all values of a column, without bounds."""
+def unbounded_sketch() -> Sketch:
+    """Return an empty sketch for any values of a column."""
     return Sketch(-np.inf, np.inf, capacity=CAPACITY)
 
 
 class Profile:
-    """Facts about the rows of a table, or of a part of it, which `Profiler` collects."""
+    """Facts about the rows of a table or a partition, which `Profiler` collects."""
 
     def __init__(self, names: list[str], texts: list[str]) -> None:
         self.n = 0
@@ -52,8 +52,8 @@ class Profile:
         self.entities: set[str | None] = set()
         self.n_unnamed = 0
         self.has_times_of_day = False
-        self.may_number_rows = dict.fromkeys(names, True)
-        self.sketches = {name: whole_sketch() for name in names}
+        self.may_be_ids = dict.fromkeys(names, True)
+        self.sketches = {name: unbounded_sketch() for name in names}
         self.texts = {name: CellFacts() for name in texts}
 
 
@@ -94,8 +94,8 @@ class Profiler:
         for name in self.names:
             values = number_column(batch, name)
             # The first values suffice to rule out most columns.
-            if profile.may_number_rows[name]:
-                profile.may_number_rows[name] = _may_number_rows(values, is_first=profile.n == 0)
+            if profile.may_be_ids[name]:
+                profile.may_be_ids[name] = _may_be_ids(values, is_first=profile.n == 0)
             profile.sketches[name].add(values)
         for name in self.texts:
             # Errors here do not name rows, since some engines have no row numbers.
@@ -117,7 +117,7 @@ class Profiler:
             merged.n_unnamed += profile.n_unnamed
             merged.has_times_of_day |= profile.has_times_of_day
             for name in self.names:
-                merged.may_number_rows[name] &= profile.may_number_rows[name]
+                merged.may_be_ids[name] &= profile.may_be_ids[name]
                 merged.sketches[name].merge(profile.sketches[name])
             for name in self.texts:
                 merged.texts[name].merge(profile.texts[name])
@@ -162,7 +162,7 @@ class Profiler:
                 infinite.append(name)
             if low == high:
                 constant.append(name)
-            elif profile.may_number_rows[name] and _numbers_rows(sketch):
+            elif profile.may_be_ids[name] and _are_mostly_distinct(sketch):
                 id_like.append(name)
         left_out = {
             name: profile.texts[name].reason() if name in profile.texts and why == "text" else why
@@ -209,8 +209,8 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
     # If the days are spread over years, the longest run is not typical, so no day counts as far.
     if len(runs) == 1 or len(longest) < 3 * (len(days) - len(longest)):
         return []
-    kept = set(longest.tolist())
-    return [index for index in range(len(days)) if index not in kept]
+    near = set(longest.tolist())
+    return [index for index in range(len(days)) if index not in near]
 
 
 def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
@@ -225,7 +225,8 @@ def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
     ]
 
 
-def _may_number_rows(values: NDArray[Any], *, is_first: bool) -> bool:
+def _may_be_ids(values: NDArray[Any], *, is_first: bool) -> bool:
+    """Return whether values of a column are whole numbers and, at its beginning, mostly distinct."""
     values = values[np.isfinite(values)]
     if not np.all(np.mod(values, 1) == 0):
         return False
@@ -233,7 +234,7 @@ def _may_number_rows(values: NDArray[Any], *, is_first: bool) -> bool:
     return not is_first or len(np.unique(first)) >= _ID_LIKE_SHARE * len(first)
 
 
-def _numbers_rows(sketch: Any) -> bool:
+def _are_mostly_distinct(sketch: Any) -> bool:
     """Return whether nearly all values of a column of whole numbers are distinct."""
     n, extremes = sketch.n, sketch.extremes()
     if n < _ID_LIKE_MIN_ROWS or extremes is None:
@@ -253,7 +254,7 @@ def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
             comparable[index] = column if column.dtype != object else pd.Series(pd.factorize(column)[0])
         except TypeError:
             # Lists and similar objects cannot be hashed, so their text is compared.
-            comparable[index] = pd.Series([repr(_plain(value)) for value in column])
+            comparable[index] = pd.Series([repr(_without_arrays(value)) for value in column])
     columns = {
         index: np.asarray(column) if column.dtype == object else column.array for index, column in comparable.items()
     }
@@ -261,7 +262,8 @@ def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
     return is_repeated
 
 
-def _plain(value: Any) -> Any:
+def _without_arrays(value: Any) -> Any:
+    """Return a value with arrays replaced by lists, since the text of a long array is shortened."""
     if isinstance(value, np.ndarray):
-        return [_plain(inner) for inner in value.tolist()]
+        return [_without_arrays(inner) for inner in value.tolist()]
     return value

@@ -134,7 +134,7 @@ class Source(ABC):
         return pa.Table.from_batches(self.batches(self.schema.names), self.schema)
 
     def cell_facts(self, column: str) -> CellFacts | None:
-        """Return what is known about the cells of a column without a declared dtype; None if it was not inspected."""
+        """Return the counts of the cells of a column without a declared dtype; None if it was not inspected."""
         return None
 
     def keep_as_text(self, column: str, reason: str) -> None:
@@ -142,7 +142,7 @@ class Source(ABC):
         raise NotImplementedError
 
     def locate(self, row: int) -> str:
-        """Describe the position of a row as its file counts, such as ``"line 5"``."""
+        """Describe the position of a row in its file, such as ``"line 5"``."""
         return f"row {row} (the first is 0)"
 
     def checksum(self) -> str | None:

@@ -1,6 +1,6 @@
-"""The two tables of `rank_features`, in any container: names of columns, exact numbers, and labels of rows.
+"""Read the two tables of `rank_features` from any container: names of columns, exact numbers, and labels of rows.
 
-A `Table` knows its container; `adapter` knows its columns.
+A subclass of `Table` reads one container, and `adapter` converts its columns.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from isoxide._frames.adapter import (
 
 
 class Table(ABC):
-    """Two-dimensional argument that is read column by column, with a subclass per container.
+    """Table of `rank_features` that is read column by column, with a subclass per container.
 
     Parameters
     ----------
     table_name : str
-        Its name in messages.
+        Name of the table in messages.
     data : array or frame of shape (n_rows, n_columns)
-        The table, which is borrowed.
+        The table, which is not copied.
 
     Attributes
     ----------
     names : list of str or None
         Names of the columns; None if they have none.
     n_rows, n_columns : int
-        Its shape.
+        Shape of the table.
     """
 
-    #: The package that makes frames like this one; for arrays pandas.
+    #: Name of the package that makes frames of results; for arrays it is pandas.
     backend: ClassVar[str] = "pandas"
 
     def __init__(self, table_name: str, data: Any) -> None:
@@ -53,21 +53,21 @@ class Table(ABC):
         self.names = self._names()
 
     def column(self, j: int, name: str) -> NDArray[Any]:
-        """Return the numbers of a column, borrowed where its dtype allows it; missing cells become NaN.
+        """Return the numbers of a column, without a copy if its storage allows it; missing cells become NaN.
 
         Parameters
         ----------
         j : int
             Index of the column.
         name : str
-            Its name in messages.
+            Name of the column in messages.
 
         Raises
         ------
         TypeError
-            If it holds no booleans, integers or floats.
+            If the column's dtype is not boolean, integer or float.
         ValueError
-            If a float64 does not hold its integers, and cells are missing or integers lie beyond 64 bits.
+            If integers do not fit in 64 bits, or cells are missing and float64 cannot hold the integers exactly.
         """
         return exact_numbers(self._column(j), name, self.table_name)
 
@@ -80,14 +80,14 @@ class Table(ABC):
         return None
 
     def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        """Return the cells of some columns as Python shows them: in the dtype of each column, NaN for missing ones.
+        """Return the cells of columns as objects in the dtype of each column, with NaN for missing ones.
 
         Parameters
         ----------
         positions : list of int
             Indices of the columns.
         columns : list of ndarray
-            Their numbers, as `column` gives them.
+            Numbers of these columns, as `column` returns them.
         """
         scalars = np.empty((self.n_rows, len(columns)), dtype=object)
         for j, column in enumerate(columns):
@@ -141,7 +141,7 @@ class PandasTable(Table):
         return self.data.index
 
     def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        """Return the cells that a loop over the rows shows: in the common dtype of all columns, or as objects."""
+        """Return the cells in the common dtype of all columns of the frame, as a loop over its rows yields them."""
         return np.array(self.data.to_numpy()[:, positions])
 
     def _series(self, j: int) -> Any:
@@ -195,17 +195,17 @@ def read_table(X: Any, table_name: str) -> Table:
         A pandas, polars or pyarrow frame, or an object with the Arrow C stream or the interchange protocol, which
         pyarrow reads; anything else becomes a NumPy array.
     table_name : str
-        Its name in messages.
+        Name of the table in messages.
 
     Returns
     -------
     Table
-        Its data are borrowed, except for lists and for objects that pyarrow has to convert.
+        Table that does not copy `X`, unless it is a list or an object that pyarrow has to convert.
 
     Raises
     ------
     ValueError
-        If `X` is not two-dimensional, or has a column name twice.
+        If `X` is not two-dimensional, or two columns have the same name.
     TypeError
         If `X` is a sparse matrix, or if only some column names are strings.
     ImportError

@@ -126,7 +126,7 @@ class Times:
         return len(self.zones) > 1 and self.style.timezone is None
 
     def of(self, batch: pa.RecordBatch, first_row: int | None) -> pd.Series:
-        """Return the times of the rows of a batch, as `read` does."""
+        """Return the times of the rows of a batch (see `read`)."""
         return self.read(batch.column(self.name), first_row)
 
     def parsed(self, column: pd.Series) -> pd.Series:
@@ -163,10 +163,10 @@ class Times:
             # Skip categories that no row has, since they need not be times.
             used, codes = np.unique(codes, return_inverse=True)
             values = values.take(pa.array(used))
-        times, wanted = self._parsed(values)
+        times, problem = self._parsed(values)
         bad = np.flatnonzero(times.isna())
         if bad.size:
-            self._refuse(column, pa.array(np.isin(codes, bad)), first_row, wanted)
+            self._refuse(column, pa.array(np.isin(codes, bad)), first_row, problem)
         if self.style.timezone is not None:
             times = self._localized(times) if times.dt.tz is None else times.dt.tz_convert(self.style.timezone)
         naive = times.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
@@ -220,18 +220,18 @@ class Times:
 
     def _from_pattern(self, texts: pd.Series) -> tuple[pd.Series, str]:
         pattern = str(self.style.format)
-        wanted = f"not a time of the form {pattern}"
+        problem = f"not a time of the form {pattern}"
         texts = texts.str.strip()
         width = _digits(pattern)
         if width is not None:
             # Without a leading zero, 1042025 could be 01.04.2025 or 10.4.2025.
             texts = texts.where(texts.str.len() == width)
         if "%z" not in pattern:
-            return pd.to_datetime(texts, format=pattern, errors="coerce"), wanted
+            return pd.to_datetime(texts, format=pattern, errors="coerce"), problem
         if self.style.timezone is not None:
-            return pd.to_datetime(texts, format=pattern, errors="coerce", utc=True), wanted
+            return pd.to_datetime(texts, format=pattern, errors="coerce", utc=True), problem
         # Each time keeps the day that was written.
-        return pd.to_datetime(pd.Series([_written(text, pattern) for text in texts], dtype="datetime64[us]")), wanted
+        return pd.to_datetime(pd.Series([_written(text, pattern) for text in texts], dtype="datetime64[us]")), problem
 
     def _from_integers(self, values: pa.Array) -> tuple[pd.Series, str]:
         texts = values.cast(pa.string()).to_pandas().astype("str")
@@ -250,7 +250,7 @@ class Times:
         times = pd.to_datetime(numbers, unit=unit, errors="coerce", utc=True)
         return times, f"not a number of {unit} since 1970 in the range of pandas' times"
 
-    def _refuse(self, column: pa.Array, is_bad: pa.Array, first_row: int | None, wanted: str | None) -> NoReturn:
+    def _refuse(self, column: pa.Array, is_bad: pa.Array, first_row: int | None, problem: str | None) -> NoReturn:
         rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
         row = int(rows[0])
         try:
@@ -259,10 +259,10 @@ class Times:
             # Python has fewer years than Arrow.
             value = pc.cast(column[row], pa.int64()).as_py()
         more = f" ({rows.size - 1:,} more rows have the same problem)" if rows.size > 1 else ""
-        wanted = f"{wanted}{more}" if wanted else f"not a time{more}; every row needs one"
+        problem = f"{problem}{more}" if problem else f"not a time{more}; every row needs one"
         shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)
         number = None if first_row is None else first_row + row
-        raise BadCellError(self.name, number, shown if isinstance(value, str) else _Unquoted(shown), wanted)
+        raise BadCellError(self.name, number, shown if isinstance(value, str) else _Unquoted(shown), problem)
 
 
 def _not_a_time(dtype: pa.DataType) -> str:

@@ -150,8 +150,8 @@ def _is_as_fitted(estimator: BaseEstimator, X: Any) -> bool:
         return False
     labels = X.columns.tolist()
     # Repeated labels and instances of str's subclasses are left to scikit-learn, even if they equal the names.
-    plain = {*map(type, labels)} == {str} and len({*labels}) == len(labels) == n_features
-    return plain and labels == names.tolist()
+    are_plain = {*map(type, labels)} == {str} and len({*labels}) == len(labels) == n_features
+    return are_plain and labels == names.tolist()
 
 
 def _borrow(X: Any) -> Table | None:

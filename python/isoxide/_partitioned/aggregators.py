@@ -133,8 +133,8 @@ def merge_sketches(states: Iterable[list[Any]]) -> list[Any]:
     """Merge lists of sketches or counts, position by position, into the first list."""
     first, *others = states
     for other in others:
-        for mine, theirs in zip(first, other, strict=True):
-            mine.merge(theirs)
+        for merged, sketch in zip(first, other, strict=True):
+            merged.merge(sketch)
     return first
 
 
@@ -143,23 +143,24 @@ class AggregateAll(Aggregator[list[Any], list[Any]]):
 
     def __init__(self, aggregators: Iterable[Aggregator[Any, Any]]) -> None:
         self.aggregators = list(aggregators)
-        self.columns = tuple(dict.fromkeys(name for own in self.aggregators for name in own.columns))
+        self.columns = tuple(dict.fromkeys(name for aggregator in self.aggregators for name in aggregator.columns))
 
     def init(self, partition: Partition) -> list[Any]:
         """Return the state of each aggregator before the first batch."""
-        return [own.init(partition) for own in self.aggregators]
+        return [aggregator.init(partition) for aggregator in self.aggregators]
 
     def update(self, state: list[Any], batch: pa.RecordBatch, first_row: int | None) -> list[Any]:
         """Return the states after a batch, each updated by its aggregator."""
-        return [own.update(each, batch, first_row) for own, each in zip(self.aggregators, state, strict=True)]
+        pairs = zip(self.aggregators, state, strict=True)
+        return [aggregator.update(inner, batch, first_row) for aggregator, inner in pairs]
 
     def merge(self, states: Iterable[list[Any]]) -> list[Any]:
         """Merge the states of each aggregator separately."""
-        return [own.merge(list(each)) for own, *each in zip(self.aggregators, *states, strict=True)]
+        return [aggregator.merge(list(inner)) for aggregator, *inner in zip(self.aggregators, *states, strict=True)]
 
     def finish(self, state: list[Any]) -> list[Any]:
         """Return the results of the aggregators, in order."""
-        return [own.finish(each) for own, each in zip(self.aggregators, state, strict=True)]
+        return [aggregator.finish(inner) for aggregator, inner in zip(self.aggregators, state, strict=True)]
 
 
 class MappedAggregator(Aggregator[S, R_co]):
@@ -274,12 +275,12 @@ class PickRows(CollectRows):
         self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
 
     def update(self, state: list[pa.RecordBatch], batch: pa.RecordBatch, first_row: int | None) -> list[pa.RecordBatch]:
-        """Add the wanted rows of a batch."""
+        """Add the rows of a batch that have one of the numbers."""
         assert first_row is not None
-        wanted = self.rows[slice(*np.searchsorted(self.rows, [first_row, first_row + batch.num_rows]))]
-        if len(wanted):
-            picked = batch.select(list(self.columns)).take(pa.array(wanted - first_row))
-            state.append(with_row_numbers(picked, wanted))
+        numbers = self.rows[slice(*np.searchsorted(self.rows, [first_row, first_row + batch.num_rows]))]
+        if len(numbers):
+            picked = batch.select(list(self.columns)).take(pa.array(numbers - first_row))
+            state.append(with_row_numbers(picked, numbers))
         return state
 
     def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
@@ -373,7 +374,7 @@ class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
         labels: list[Any] | None = None,
         n_jobs: int | None = 1,
     ) -> None:
-        self.empty = [own.to_bytes() for own in counts]
+        self.empty = [empty.to_bytes() for empty in counts]
         self.features, self.groups, self.labels, self.n_jobs = list(features), groups, labels, n_jobs
         self.columns = tuple(dict.fromkeys(self.features if groups is None else [*self.features, groups]))
 

@@ -27,11 +27,13 @@ from isoxide._partitioned.aggregators import (
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
+from isoxide.ueba._assemble import Highest
 
-__all__ = ["DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
+__all__ = ["ANOMALY_SCORE", "DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
 
-#: Name of the column with the decision scores of the anomalies.
+#: Names of the columns with the decision scores and the anomaly scores of the anomalies.
 DECISION = "__isoxide_decision"
+ANOMALY_SCORE = "__isoxide_anomaly_score"
 
 
 class ScoreDigest:
@@ -61,16 +63,22 @@ class AnomalyState:
     digest: ScoreDigest | None
     n: int = 0
     rows: list[pa.RecordBatch] = field(default_factory=list)
-    #: Lowest score of each day.
+    #: Lowest decision score and negated highest anomaly score of each day.
     lowest: dict[Any, float] = field(default_factory=dict)
+    negated_highest: dict[Any, float] = field(default_factory=dict)
+    #: Row with the highest anomaly score.
+    highest: Highest | None = None
 
 
 class Anomalies(NamedTuple):
-    """Anomalous rows of a table, with their scores in the column `DECISION`, and facts about all rows."""
+    """Anomalous rows of a table, with the columns `DECISION` and `ANOMALY_SCORE`, and facts about all rows."""
 
     rows: pa.Table
-    #: Lowest score of each day.
+    #: Lowest decision score and highest anomaly score of each day.
     lowest: dict[Any, float]
+    highest_of_day: dict[Any, float]
+    #: Row with the highest anomaly score.
+    highest: Highest
     #: SHA-256 of all scores in the order of the rows, or None if it is not known.
     scores_sha256: str | None
 
@@ -86,6 +94,8 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
         Offset that is subtracted from the scores of the forest.
     times : Times
         Reader of the times.
+    entity : str
+        Column with the entities as text.
     columns : iterable of str
         Columns to collect, including entity, time and features.
     features : iterable of str
@@ -101,14 +111,17 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
         forest: BroadcastForest,
         offset: float,
         times: Times,
+        entity: str,
         columns: Iterable[str],
         features: Iterable[str],
         schema: pa.Schema,
         max_rows: int,
     ) -> None:
         self.forest, self.offset, self.times, self.max_rows = forest, offset, times, max_rows
+        self.entity = entity
         self.features, self.columns = list(features), tuple(dict.fromkeys(columns))
-        fields = [*(schema.field(name) for name in self.columns), pa.field(DECISION, pa.float64())]
+        added = [pa.field(DECISION, pa.float64()), pa.field(ANOMALY_SCORE, pa.float64())]
+        fields = [*(schema.field(name) for name in self.columns), *added]
         self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
 
     def init(self, partition: Partition) -> AnomalyState:
@@ -120,17 +133,22 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
         if batch.num_rows == 0:
             return state
         batch = batch.select(list(self.columns))
-        scores = batch_scores(batch, self.features, self.forest.forest()) - self.offset
+        samples = batch_scores(batch, self.features, self.forest.forest())
+        scores = samples - self.offset
         if state.digest is not None:
             state.digest.add(scores)
-        days = days_of(self.times.of(batch, first_row))
-        lowest = pd.Series(scores).groupby(days.to_numpy()).min()
-        _keep_least(state.lowest, lowest.items())
+        times = self.times.of(batch, first_row)
+        of_days = pd.DataFrame({"lowest": scores, "negated_highest": samples}).groupby(days_of(times).to_numpy()).min()
+        _update_least(state.lowest, of_days["lowest"].items())
+        _update_least(state.negated_highest, of_days["negated_highest"].items())
+        entities = batch.column(self.entity).to_pandas()
+        state.highest = _higher(state.highest, Highest.of(-samples, entities, times))
         rows = np.flatnonzero(scores < 0)
         if rows.size:
             state.n += int(rows.size)
             self._check_number(state.n)
             picked = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
+            picked = picked.append_column(ANOMALY_SCORE, pa.array(-samples[rows]))
             state.rows.append(with_row_numbers(picked, rows + (0 if first_row is None else first_row)))
         return state
 
@@ -148,14 +166,24 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
             merged.digest = None
             merged.n += other.n
             merged.rows += other.rows
-            _keep_least(merged.lowest, other.lowest.items())
+            _update_least(merged.lowest, other.lowest.items())
+            _update_least(merged.negated_highest, other.negated_highest.items())
+            merged.highest = _higher(merged.highest, other.highest)
         self._check_number(merged.n)
         return merged
 
     def finish(self, state: AnomalyState) -> Anomalies:
         """Return the anomalies as a table."""
         digest = None if state.digest is None else state.digest.hexdigest()
-        return Anomalies(pa.Table.from_batches(state.rows, self.schema), state.lowest, digest)
+        highest_of_day = {day: -score for day, score in state.negated_highest.items()}
+        assert state.highest is not None
+        rows = pa.Table.from_batches(state.rows, self.schema)
+        return Anomalies(rows, state.lowest, highest_of_day, state.highest, digest)
+
+
+def _higher(one: Highest | None, other: Highest | None) -> Highest | None:
+    """Return the row with the higher anomaly score of two rows, either of which may be missing."""
+    return max((row for row in (one, other) if row is not None), key=Highest.precedence, default=None)
 
 
 class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
@@ -186,15 +214,15 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
-        is_wanted = positions >= 0
-        _keep_least(state, pd.Series(days[is_wanted]).groupby(positions[is_wanted]).min().items())
+        is_given = positions >= 0
+        _update_least(state, pd.Series(days[is_given]).groupby(positions[is_given]).min().items())
         return state
 
     def merge(self, states: Iterable[dict[int, Any]]) -> dict[int, Any]:
         """Return the earliest day of each entity."""
         merged, *others = states
         for other in others:
-            _keep_least(merged, other.items())
+            _update_least(merged, other.items())
         return merged
 
     def finish(self, state: dict[int, Any]) -> list[Any]:
@@ -202,10 +230,10 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return [state[position] for position in range(len(self.entities))]
 
 
-def _keep_least(kept: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
+def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
     """Update a dictionary with the smallest value of each key."""
     for key, value in items:
-        kept[key] = min(kept.get(key, value), value)
+        least[key] = min(least.get(key, value), value)
 
 
 class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):

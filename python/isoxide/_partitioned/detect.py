@@ -26,9 +26,10 @@ from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
-from isoxide._partitioned.anomalies import DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
+from isoxide._partitioned.anomalies import ANOMALY_SCORE, DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.families import sampled_families
 from isoxide._partitioned.fit import grow, score_offset
 from isoxide._partitioned.options import PartitionedDetectOptions
 from isoxide._partitioned.profile import ProfiledTable
@@ -37,13 +38,22 @@ from isoxide._partitioned.ranks import rank_rows
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._assemble import Detection, assemble, chosen_rules, order_of_findings
-from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
+from isoxide.ueba._assemble import Detection, assemble, order_of_findings, rules_or_default
+from isoxide.ueba._calibrate import (
+    check_amount,
+    check_share,
+    check_share_above,
+    check_training,
+    refuse_infinite,
+    share_of_alerts,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
-from isoxide.ueba._rules import asked_quantiles
+from isoxide.ueba._rarity import check_bands
+from isoxide.ueba._rules import quantiles_of_rules
 
 __all__ = ["detect"]
 
@@ -63,19 +73,21 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     n_jobs : int, optional
         Number of threads that grow a forest in this process; None means all cores.
     """
-    check_amount(options.threshold, options.contamination, options.alerts_per_month)
+    check_amount(options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold)
+    bands = check_bands(options.bands)
     candidates = _candidates(engine.schema, options.include, options.exclude)
     refuse_result_names(options.entity, options.time, candidates)
     rank_options, groups = options.check(), options.groups
     if groups is not None and groups not in engine.schema.names:
         raise ValueError(f"groups={groups!r} is not a column of the table")
-    rules = chosen_rules(options.rules, rank_options)
-    qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
+    rules = rules_or_default(options.rules, rank_options)
+    qs = list(dict.fromkeys([*STATISTICS.values(), *quantiles_of_rules(rules)]))
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
         groups=groups, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
     refuse_infinite(table.profile.infinite)
+    check_training(table.n_rows, table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
         warn_caller(note)
@@ -85,17 +97,16 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         _calibrate(table, scores, forest, options)
         quantiles = table.quantiles(qs)
         anomalies = _find_anomalies(table, forest, quantiles)
-        rows, decisions, labels = _in_order(table, anomalies)
-        severity = _severity(scores, forest, decisions)
+        rows, decisions, anomaly_scores, labels = _in_order(table, anomalies)
+        severity, rows_as_high = _severity(scores, forest, decisions)
     finally:
         scores.close()
     scope = Scope(groups, options.entity)
     peers = None if labels is None else Groups(labels, scope, options.min_group)
-    sketched = None if peers is None else _group_sketches(table, peers, rank_options)
-    first_seen, group_sketches = _more_of_findings(table, rows, quantiles, sketched)
+    sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
+    first_seen, group_sketches = _first_days_and_groups(table, rows, quantiles, sketcher)
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
-    known = None if sketched is None or group_sketches is None else (sketched, group_sketches)
     days = sorted(anomalies.lowest)
     detection = Detection(
         profile=table.profile,
@@ -108,16 +119,25 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         scores_sha256=anomalies.scores_sha256,
         rows=rows,
         scores=decisions,
+        anomaly_scores=anomaly_scores,
         severity=severity,
+        rows_as_high=rows_as_high,
+        highest=anomalies.highest,
         days=pd.DataFrame(
-            {"day": days, "rows": [table.days[day] for day in days], "lowest": [anomalies.lowest[day] for day in days]}
+            {
+                "day": days,
+                "rows": [table.days[day] for day in days],
+                "lowest": [anomalies.lowest[day] for day in days],
+                "highest": [anomalies.highest_of_day[day] for day in days],
+            }
         ),
         first_seen=first_seen,
-        ranks=_ranks(table, rows, peers, known, quantiles, rank_options, scope),
+        ranks=_ranks(table, rows, peers, sketcher, group_sketches, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
+        families=sampled_families(table) if options.explain else [],
     )
-    return assemble(detection, options, rank_options, rules)
+    return assemble(detection, bands, rank_options, rules, options, explain=options.explain)
 
 
 def _candidates(
@@ -125,9 +145,9 @@ def _candidates(
 ) -> list[str]:
     """Return the columns of numbers that are features if they have any values."""
     names = [field.name for field in schema if is_number(field.type)]
-    wanted = names if include is None else select(names, include)
+    included = names if include is None else select(names, include)
     left_out = set(select(names, exclude))
-    return [name for name in wanted if name not in left_out]
+    return [name for name in included if name not in left_out]
 
 
 def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) -> IsolationForest:
@@ -136,9 +156,9 @@ def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) ->
     if forest is None:
         forest = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
     if hasattr(forest, "offset_"):
-        wanted = features_of(forest, table.engine.schema, table.engine.name)
-        if wanted != table.features:
-            raise ValueError(f"the forest was fitted on the features {wanted}, but the table has {table.features}")
+        features = features_of(forest, table.engine.schema, table.engine.name)
+        if features != table.features:
+            raise ValueError(f"the forest was fitted on the features {features}, but the table has {table.features}")
         # The copy shares the trees; only its offset changes.
         return copy.copy(forest)
     plan = SamplePlan(clone(forest), table.n_rows, len(table.features))
@@ -149,6 +169,12 @@ def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) ->
 
 def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, options: AnomalyOptions) -> None:
     """Set the offset of the forest, as `isoxide.ueba.detect` does."""
+    if options.anomaly_threshold is not None:
+        forest.offset_ = np.float64(-options.anomaly_threshold)
+        # A score is below 0 if it is at or below the largest number below 0.
+        n, _ = scores.aggregate(CountAlerts(float(forest.offset_), -np.nextafter(0.0, 1.0)))
+        check_share_above(n / table.n_rows, options.anomaly_threshold)
+        return
     threshold, alerts_per_month, contamination = options.threshold, options.alerts_per_month, options.contamination
     if threshold is not None or alerts_per_month is not None:
         forest.set_params(contamination=options.calibration_contamination)
@@ -179,8 +205,8 @@ def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Qu
     labels = () if table.group_column is None else (table.group_column,)
     columns = [table.entity, table.time, *table.features, *labels, *engine.key]
     finder = FindAnomalies(
-        engine.broadcast(forest), float(forest.offset_), table.times, columns, table.features, engine.schema,
-        MAX_FINDINGS,
+        engine.broadcast(forest), float(forest.offset_), table.times, table.entity, columns, table.features,
+        engine.schema, MAX_FINDINGS,
     )  # fmt: skip
     anomalies: Anomalies
     anomalies, *_ = _with_quantiles(engine, [finder], quantiles)
@@ -189,22 +215,26 @@ def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Qu
 
 def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], quantiles: Quantiles) -> list[Any]:
     """Return the results of aggregators, and refine the quantiles of the columns in the same pass."""
-    more = quantiles.next_pass
-    asked = [*aggregators, *([] if more is None else [more])]
-    results = engine.aggregate(AggregateAll(asked)) if asked else []
-    if more is not None:
+    refiner = quantiles.next_pass
+    all_aggregators = [*aggregators, *([] if refiner is None else [refiner])]
+    results = engine.aggregate(AggregateAll(all_aggregators)) if all_aggregators else []
+    if refiner is not None:
         quantiles.take(results.pop())
     return results
 
 
-def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
-    """Return the anomalous rows in the order of the findings, their decision scores, and the labels of their groups."""
+def _in_order(
+    table: ProfiledTable, anomalies: Anomalies
+) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64], list[Any] | None]:
+    """Return the anomalous rows in the order of the findings, both of their scores, and the labels of their groups."""
     arrow, time = anomalies.rows, table.time
     for name in table.features:
         arrow = arrow.set_column(arrow.schema.get_field_index(name), name, plain_numbers(arrow[name]))
-    rows = arrow.select([name for name in arrow.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
+    rows = arrow.select(
+        [name for name in arrow.column_names if name not in (DECISION, ANOMALY_SCORE, ROW_NUMBER)]
+    ).to_pandas()
     rows.index = pd.Index(table.engine.row_numbers(anomalies.rows))
-    decisions = arrow[DECISION].to_numpy()
+    decisions, anomaly_scores = arrow[DECISION].to_numpy(), arrow[ANOMALY_SCORE].to_numpy()
     rows[time] = table.times.parsed(rows[time])
     if not len(rows):
         # Without any time, pandas does not know the unit and the zone.
@@ -216,19 +246,26 @@ def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame,
     if table.group_column is not None:
         column = arrow[table.group_column].to_pylist()
         labels = [column[position] for position in order]
-    return rows.iloc[order], decisions[order], labels
+    return rows.iloc[order], decisions[order], anomaly_scores[order], labels
 
 
-def _severity(scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the severity of each anomaly: the percentile of its negated decision score among all rows."""
+def _severity(
+    scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the severity of each anomaly, and the number of rows whose decision score is as low.
+
+    The severity is the percentile of the negated decision score among those of all rows.
+    """
     if not len(decisions):
-        return np.empty(0)
+        return np.empty(0), np.empty(0, dtype=np.int64)
     counter = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=scores.n_jobs)
     (counts,) = scores.aggregate(CountDecisions(counter, float(forest.offset_)))
-    return counts.ranks(tail="lower").percentiles[:, 0]
+    # The percentile is a multiple of 100 / n with an error far below half of that.
+    as_low = counts.ranks(kind="weak", tail="upper").percentiles[:, 0] * counts.n_seen / 100
+    return counts.ranks(tail="lower").percentiles[:, 0], np.rint(as_low).astype(np.int64)
 
 
-def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:
+def _group_sketcher(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:
     """Return the aggregator that counts the rows of the groups of findings, and sketches their columns."""
     if not peers.distinct:
         peers.set_sizes([], [])
@@ -240,24 +277,25 @@ def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -
     )  # fmt: skip
 
 
-def _more_of_findings(
-    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketched: SketchGroups | None
+def _first_days_and_groups(
+    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketcher: SketchGroups | None
 ) -> tuple[pd.Series, GroupSketches | None]:
     """Return the first day of each finding's entity, and the sketches of the groups, in one pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
     entities = column.unique()
-    wanted: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
-    results = _with_quantiles(table.engine, [*wanted, *([] if sketched is None else [sketched])], quantiles)
-    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if wanted else {}
+    finders: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
+    results = _with_quantiles(table.engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
+    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if finders else {}
     first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
-    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketched is None else results[-1]
+    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketcher is None else results[-1]
 
 
 def _ranks(
     table: ProfiledTable,
     rows: pd.DataFrame,
     peers: Groups | None,
-    known: tuple[SketchGroups, GroupSketches] | None,
+    sketcher: SketchGroups | None,
+    group_sketches: GroupSketches | None,
     quantiles: Quantiles,
     options: RankOptions,
     scope: Scope,
@@ -267,32 +305,31 @@ def _ranks(
     if len(rows) == 0:
         return Ranked.empty(len(features), options)
     definition = RankDefinition(options.kind, options.tail, options.nan_policy)
-    chosen: dict[str, Any] = {"features": features, "rank_last": options.zscores}
+    keywords: dict[str, Any] = {"features": features, "rank_last": options.zscores}
     if peers is None:
-        ranks = rank_rows(engine, rows[features], definition, **chosen)
+        ranks = rank_rows(engine, rows[features], definition, **keywords)
         n_rows = np.full(len(rows), table.n_rows, dtype=np.int64)
-        among = [scope.whole(table.n_rows)] * len(rows)
+        among = [scope.all_rows(table.n_rows)] * len(rows)
         return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     typical = np.empty((0, len(features), len(STATISTICS)))
-    if known is not None:
-        sketched, groups = known
-        peers.set_sizes(groups.rows, [len(days) for days in groups.days])
-        of_groups = GroupQuantiles(
-            sketched, groups.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
+    if sketcher is not None and group_sketches is not None:
+        peers.set_sizes(group_sketches.rows, [len(days) for days in group_sketches.days])
+        group_quantiles = GroupQuantiles(
+            sketcher, group_sketches.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
         )
-        while (aggregator := of_groups.next_pass) is not None:
-            of_groups.take(engine.aggregate(aggregator).sketches)
-        typical = of_groups.values(features)
+        while (aggregator := group_quantiles.next_pass) is not None:
+            group_quantiles.take(engine.aggregate(aggregator).sketches)
+        typical = group_quantiles.values(features)
     shape = (len(rows), len(features))
     percentiles, directions = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
     order = np.empty(shape, dtype=np.intp)
     is_ranked = peers.group_of >= 0
     if is_ranked.any():
-        asked = rows[[*features, table.group_column]][is_ranked]
-        ranks = rank_rows(engine, asked, definition, groups=table.group_column, **chosen)
+        labelled = rows[[*features, table.group_column]][is_ranked]
+        ranks = rank_rows(engine, labelled, definition, groups=table.group_column, **keywords)
         percentiles[is_ranked], directions[is_ranked] = ranks.percentiles, ranks.directions
         order[is_ranked] = ranks.order
     if not is_ranked.all():
         others = rows[features][~is_ranked]
-        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **chosen).order
+        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **keywords).order
     return Ranked(percentiles, order, directions, peers.rank_rows, peers.rank_among, peers.group_of, typical)

@@ -239,27 +239,27 @@ class ProfiledTable:
         self.group_column = groups if groups in (None, entity) else GROUP
         reasons = dict(engine.reasons)
 
-        def chosen(empty: set[str]) -> tuple[list[str], dict[str, str]]:
+        def choose(empty: set[str]) -> tuple[list[str], dict[str, str]]:
             return choose_features(
                 engine.schema, entity, time, include=include, exclude=exclude, is_empty=empty.__contains__,
                 reasons=reasons,
             )  # fmt: skip
 
         # Choose by names and dtypes before anything is read.
-        candidates, left_out = chosen(set())
+        candidates, left_out = choose(set())
         texts = [name for name, why in left_out.items() if why == "text" and name not in reasons]
         n_read = engine.count()
         if n_read == 0:
             raise ValueError(f"{engine.name} has no rows")
         dtype = engine.schema.field(time).type
-        is_plain = is_number(dtype) or pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)
-        known_zones = frozenset() if is_plain else frozenset(keyed.aggregate(CollectZones(time)))
-        self.times = Times(time, style or TimeStyle(), known_zones)
+        is_text = not (is_number(dtype) or pa.types.is_timestamp(dtype) or pa.types.is_date(dtype))
+        time_zones = frozenset(keyed.aggregate(CollectZones(time)) if is_text else ())
+        self.times = Times(time, style or TimeStyle(), time_zones)
         self.engine, n_shared = self._without_duplicates(keyed)
         profiler = Profiler(entity, self.times, candidates, texts)
         profile = self.engine.aggregate(ProfileRows(profiler))
         self.sketches = profile.sketches
-        self.features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
+        self.features, left_out = choose({name for name in candidates if profile.sketches[name].n == 0})
         for name in engine.untyped:
             if name in profile.texts and profile.texts[name].category in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)

@@ -97,14 +97,14 @@ class Quantiles:
             self._neighbours[name, position] = neighbours
 
     @property
-    def asked(self) -> list[tuple[str, _core.Sketch]]:
+    def next_sketches(self) -> list[tuple[str, _core.Sketch]]:
         """Return the sketches to fill next, each with its column; the list is empty if all quantiles are known."""
         return [(name, sketch) for (name, _), sketch in self._open.items()]
 
     @property
     def next_pass(self) -> SketchColumns | None:
         """Return the aggregator to run next on the table; None if all quantiles are known."""
-        return SketchColumns(self.asked) if self._open else None
+        return SketchColumns(self.next_sketches) if self._open else None
 
     def take(self, sketches: Iterable[_core.Sketch]) -> None:
         """Take over the filled sketches of `next_pass`."""
@@ -166,8 +166,8 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         self.times, self.max_days = times, max_days
         capacity = max(_MIN_CAPACITY, min(CAPACITY, _GROUP_CELLS // max(1, len(labels) * len(self.names))))
         if sketches is None:
-            whole = _core.Sketch(-np.inf, np.inf, capacity=capacity)
-            sketches = [(number, name, whole) for number in range(len(labels)) for name in self.names]
+            unbounded = _core.Sketch(-np.inf, np.inf, capacity=capacity)
+            sketches = [(number, name, unbounded) for number in range(len(labels)) for name in self.names]
         sketches = list(sketches)
         self.sketched = [(number, name) for number, name, _ in sketches]
         self.empty = [sketch.to_bytes() for _, _, sketch in sketches]
@@ -203,8 +203,8 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         """Combine the states of all partitions."""
         (rows, days, sketches), *others = states
         for other in others:
-            rows = [mine + theirs for mine, theirs in zip(rows, other.rows, strict=True)]
-            days = [mine | theirs for mine, theirs in zip(days, other.days, strict=True)]
+            rows = [n + n_other for n, n_other in zip(rows, other.rows, strict=True)]
+            days = [group | other_group for group, other_group in zip(days, other.days, strict=True)]
         return GroupSketches(rows, days, merge_sketches([sketches, *(other.sketches for other in others)]))
 
 
@@ -217,7 +217,7 @@ class GroupQuantiles:
         Aggregator of the first pass, over all groups.
     sketches : list of Sketch
         Sketches that the first pass returned.
-    wanted : iterable of int
+    groups : iterable of int
         Positions of the groups whose quantiles to compute.
     qs : iterable of float
         Quantiles to compute, from 0 to 1.
@@ -229,33 +229,38 @@ class GroupQuantiles:
         self,
         first: SketchGroups,
         sketches: list[_core.Sketch],
-        wanted: Iterable[int],
+        groups: Iterable[int],
         qs: Iterable[float],
         dtypes: Mapping[str, Any],
     ) -> None:
-        self._first, self._wanted, self._qs = first, list(wanted), list(qs)
-        by_group: dict[int, dict[str, _core.Sketch]] = {number: {} for number in self._wanted}
+        self._first, self._groups, self._qs = first, list(groups), list(qs)
+        by_group: dict[int, dict[str, _core.Sketch]] = {number: {} for number in self._groups}
         for (number, name), sketch in zip(first.sketched, sketches, strict=True):
             if number in by_group:
                 by_group[number][name] = sketch
-        self._quantiles = {number: Quantiles(own, self._qs, dtypes) for number, own in by_group.items()}
+        self._quantiles = {number: Quantiles(by_name, self._qs, dtypes) for number, by_name in by_group.items()}
 
     @property
     def next_pass(self) -> SketchGroups | None:
         """Return the aggregator to run next on the table; None if all quantiles are known."""
-        asked = [(number, name, sketch) for number, own in self._quantiles.items() for name, sketch in own.asked]
-        return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
+        sketches = [
+            (number, name, sketch)
+            for number, quantiles in self._quantiles.items()
+            for name, sketch in quantiles.next_sketches
+        ]
+        return SketchGroups(self._first.groups, self._first.labels, [], sketches=sketches) if sketches else None
 
     def take(self, sketches: list[_core.Sketch]) -> None:
         """Take over the filled sketches of `next_pass`."""
         start = 0
-        for own in self._quantiles.values():
-            n_asked = len(own.asked)
-            own.take(sketches[start : start + n_asked])
-            start += n_asked
+        for quantiles in self._quantiles.values():
+            end = start + len(quantiles.next_sketches)
+            quantiles.take(sketches[start:end])
+            start = end
 
     def values(self, names: Iterable[str]) -> NDArray[np.float64]:
         """Return the quantiles as an array of shape (n_groups, n_columns, n_quantiles)."""
         names = list(names)
-        cells = [[[own.quantile(name, q) for q in self._qs] for name in names] for own in self._quantiles.values()]
-        return np.array(cells, dtype=np.float64).reshape(len(self._wanted), len(names), len(self._qs))
+        groups = self._quantiles.values()
+        cells = [[[quantiles.quantile(name, q) for q in self._qs] for name in names] for quantiles in groups]
+        return np.array(cells, dtype=np.float64).reshape(len(self._groups), len(names), len(self._qs))

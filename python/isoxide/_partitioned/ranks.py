@@ -58,35 +58,35 @@ def rank_rows(
         If a column is not numeric.
     """
     definition = definition.check()
-    given = read_table(rows, "rows")
-    if given.names is None:
+    row_table = read_table(rows, "rows")
+    if row_table.names is None:
         raise ValueError(
             f"rows must be a frame with column names, since the columns of {engine.name} are found by name"
         )
     if features is None:
-        features = [name for name in given.names if name != groups]
-    names, positions, _ = match(given, given, features)
+        features = [name for name in row_table.names if name != groups]
+    names, positions, _ = match(row_table, row_table, features)
     check_features(engine.schema, names, engine.name)
-    queries = [given.column(j, name) for j, name in zip(positions, names, strict=True)]
+    queries = [row_table.column(j, name) for j, name in zip(positions, names, strict=True)]
     labels: list[Any] = [None]
-    members_of: list[Any] = [np.arange(given.n_rows)]
+    row_groups: list[Any] = [np.arange(row_table.n_rows)]
     if groups is not None:
         check_column(engine.schema, groups, "groups", engine.name)
-        if groups not in given.names:
+        if groups not in row_table.names:
             raise ValueError(f"groups={groups!r} is not a column of rows")
         if groups != GROUP:
             engine = TextKeys(engine, [], group=groups)
-        labels, members_of = _by_label(text_labels(given.labels(groups), groups))
-    templates = [RankCounts(_frame(names, [query[own] for query in queries])) for own in members_of]
+        labels, row_groups = _by_label(text_labels(row_table.labels(groups), groups))
+    templates = [RankCounts(_frame(names, [query[group] for query in queries])) for group in row_groups]
     group_column = None if groups is None else GROUP
     counter = CountRanks(templates, names, groups=group_column, labels=labels, n_jobs=engine.n_jobs)
-    counted = engine.aggregate(counter) if templates else []
-    percentiles = np.full((given.n_rows, len(names)), np.nan)
-    directions = np.zeros((given.n_rows, len(names)), dtype=np.int8)
-    for counts, own in zip(counted, members_of, strict=True):
+    filled = engine.aggregate(counter) if templates else []
+    percentiles = np.full((row_table.n_rows, len(names)), np.nan)
+    directions = np.zeros((row_table.n_rows, len(names)), dtype=np.int8)
+    for counts, group in zip(filled, row_groups, strict=True):
         ranks = counts.ranks(**definition._asdict())
-        percentiles[own], directions[own] = ranks.percentiles, ranks.directions
-    return feature_ranks(given, positions, names, queries, (percentiles, directions), rank_last)
+        percentiles[group], directions[group] = ranks.percentiles, ranks.directions
+    return feature_ranks(row_table, positions, names, queries, (percentiles, directions), rank_last)
 
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:

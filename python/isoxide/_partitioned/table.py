@@ -7,22 +7,28 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide._common.options import takes
 from isoxide._common.patterns import name_list
 from isoxide._forest.estimator import IsolationForest
+from isoxide._forest.explain import check_output, check_top
 from isoxide._frames.features import need_column, roles_of_features
 from isoxide._frames.source import ChooseRoles, Roles
 from isoxide._frames.tables import read_table
 from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
-from isoxide._partitioned.options import PartitionedDetectOptions
+from isoxide._partitioned.importance import importance
+from isoxide._partitioned.options import PartitionedDetectOptions, PartitionedModelOptions
+from isoxide._partitioned.row_columns import ExplanationColumns, RowColumns, ScoreColumns
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
 
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
+    from isoxide.ueba._model import Model
 
 __all__ = ["PartitionedTable", "forest_features", "roles_of"]
 
@@ -68,18 +74,18 @@ class PartitionedTable(ABC):
         """
 
     @abstractmethod
-    def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> Any:
-        """Return a lazy frame of the engine with the two columns of `score`."""
+    def _with_columns(self, forest: IsolationForest, added: RowColumns) -> Any:
+        """Return a lazy frame of the engine with the columns that a forest adds to each row."""
 
-    def _refuse_names(self, names: Iterable[str], table_name: str, *new: str, ignore_case: bool = False) -> None:
+    def _refuse_names(
+        self, names: Iterable[str], table_name: str, added: RowColumns, *, ignore_case: bool = False
+    ) -> None:
         """Refuse names of new columns that the table already has."""
         existing: dict[str, str] = {}
-        for name in [*names, *new]:
+        for name in [*names, *added.names]:
             key = name.lower() if ignore_case else name
             if key in existing:
-                raise ValueError(
-                    f"{table_name} already has a column {existing[key]!r}; choose another name with score= or anomaly="
-                )
+                raise ValueError(f"{table_name} already has a column {existing[key]!r}; {added.remedy}")
             existing[key] = name
 
     def _in_memory(self, rows: Any) -> Any:
@@ -179,7 +185,117 @@ class PartitionedTable(ABC):
         check_is_fitted(forest)
         if score == anomaly:
             raise ValueError(f"score and anomaly are both {score!r}; choose two different names")
-        return self._scored(forest, score, anomaly)
+        return self._with_columns(forest, ScoreColumns(score, anomaly))
+
+    def explain(
+        self,
+        forest: IsolationForest,
+        *,
+        top: int = 5,
+        output: Literal["log2", "path_length"] = "log2",
+        prefix: str = "top_",
+    ) -> Any:
+        """Add to each row the features that make it most anomalous, with their contributions to its score.
+
+        Nothing is computed until the result is read. The contributions are bit-identical to those of
+        ``IsolationForest.explain`` for the same rows in memory.
+
+        Parameters
+        ----------
+        forest : IsolationForest
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
+        top : int, default=5
+            Number of features for each row, at least 1, the most anomalous contribution first. A forest with fewer
+            features gives all of them.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in ``IsolationForest.explain``.
+        prefix : str, default="top_"
+            Beginning of the names of the new columns: ``top_1_feature`` (name of the feature), ``top_1_value`` (its
+            value as float64), ``top_1_contribution`` and ``top_1_share`` (its share in what makes the row anomalous,
+            from 0 to 1), then ``top_2_feature``, and so on.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader, pyspark.sql.DataFrame or dask.dataframe.DataFrame
+            All columns of the table and the new ones, as a frame of the engine with the same partitions. A
+            ``RecordBatchReader`` can be read only once.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `top` or `output` is out of range, the table lacks a feature of the forest, or it already has one of the
+            new columns.
+        TypeError
+            If `top` is not an integer.
+
+        See Also
+        --------
+        importance : Compute the mean absolute contribution of each feature.
+        isoxide.IsolationForest.explain : Explain rows in memory.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from isoxide import stream
+        >>> table = stream.open(pa.table({"x": [-1.1, 0.3, 0.5, 100.0], "y": [1, 1, 1, 1]}))
+        >>> explained = table.explain(table.fit(), top=1).read_all()
+        >>> explained.column_names
+        ['x', 'y', 'top_1_feature', 'top_1_value', 'top_1_contribution', 'top_1_share']
+        >>> explained["top_1_feature"].to_pylist()[3]
+        'x'
+        """
+        check_is_fitted(forest)
+        if top is None:
+            raise TypeError("top must be an integer, got None")
+        kept = check_top(top, forest.n_features_in_)
+        assert kept is not None
+        return self._with_columns(forest, ExplanationColumns(kept, check_output(output), prefix))
+
+    def importance(
+        self, forest: IsolationForest, *, output: Literal["log2", "path_length"] = "log2"
+    ) -> NDArray[np.float64]:
+        """Compute how much each feature moves the scores: its mean absolute contribution over all rows.
+
+        The result is bit-identical to that of ``IsolationForest.importance`` for the same rows in memory. The table is
+        read once.
+
+        Parameters
+        ----------
+        forest : IsolationForest
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in ``IsolationForest.explain``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            Importance of each feature of the forest, at least 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` is unknown, or the table has no rows or lacks a feature of the forest.
+
+        See Also
+        --------
+        explain : Find the features that make each row most anomalous.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from isoxide import stream
+        >>> table = stream.open(pa.table({"x": [-1.1, 0.3, 0.5, 100.0], "y": [1, 1, 1, 1]}))
+        >>> table.importance(table.fit()).round(1)
+        array([0.4, 0. ])
+        """
+        check_is_fitted(forest)
+        output = check_output(output)
+        with self._open(roles_of(numbers=forest_features(forest))) as engine:
+            return importance(engine, forest, output)
 
     def offset(self, forest: IsolationForest, contamination: float | Literal["auto"]) -> float:
         """Find the offset at which a given fraction of the rows are anomalies.
@@ -284,11 +400,11 @@ class PartitionedTable(ABC):
         rows = self._in_memory(rows)
         if features is None:
             named = None
-            wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
+            ranked = [name for name in read_table(rows, "rows").names or [] if name != groups]
         else:
-            named = wanted = column_names(features, "features")
+            named = ranked = column_names(features, "features")
         definition = RankDefinition(kind, tail, nan_policy)
-        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=wanted)) as engine:
+        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=ranked)) as engine:
             return ranks.rank_rows(engine, rows, definition, features=named, groups=groups, rank_last=rank_last)
 
     @takes(PartitionedDetectOptions)
@@ -320,7 +436,7 @@ class PartitionedTable(ABC):
         Warns
         -----
         UserWarning
-            If no fitted forest is given and the table has fewer rows than a tree draws.
+            If a forest is fitted on a table that has fewer rows than a tree draws, since `train_on_this` is True.
 
         See Also
         --------
@@ -328,8 +444,9 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read eight times, three of them for entity and time only. If times are not text, one of these
-        passes is saved; a fitted forest saves another. If several rows share entity and time, one more pass is needed.
+        The table is read nine times, three of them for entity and time only. If times are not text, one of these
+        passes is saved; a fitted forest saves another, and ``explain=False`` a third. If several rows share entity and
+        time, one more pass is needed.
         Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or
         if a finding's group is smaller than `min_group`.
 
@@ -337,8 +454,8 @@ class PartitionedTable(ABC):
         hashes of entity and time, 8 bytes per row, are written to temporary files (in the folder that the environment
         variable ``TMPDIR`` names); on a cluster they are sent to this process.
 
-        For a column of whole numbers with more than 16,384 distinct values, the profile of the table judges by the
-        range of the values, not by the number of distinct values, whether the column looks like a row number.
+        The profile of the table lists columns of whole numbers that look like row numbers. If a column has more than
+        16,384 distinct values, the range of its values decides this instead of the number of distinct values.
 
         Examples
         --------
@@ -357,6 +474,65 @@ class PartitionedTable(ABC):
         roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
         with self._open(roles, order_by=(options.entity, options.time)) as engine:
             return detect.detect(engine, options, self._n_jobs)
+
+    @takes(PartitionedModelOptions)
+    def fit_model(self, options: PartitionedModelOptions) -> Model:
+        """Train a model on the table, which is kept and scores the rows of new days.
+
+        The files of the model are the same as those of `isoxide.ueba.Model.fit` for the same rows in memory. The table
+        must have one row per entity and time.
+
+        Parameters
+        ----------
+        **options
+            The fields of `PartitionedModelOptions`.
+
+        Returns
+        -------
+        isoxide.ueba.Model
+            The model. Its source has no checksum.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If the table is too small and `train_on_this` is False, a column is missing, a feature has infinite values,
+            more than half of the rows are above the threshold, an argument is out of range, or the rows have no fixed
+            order.
+
+        Warns
+        -----
+        UserWarning
+            If the table has fewer rows than a tree draws and `train_on_this` is True.
+
+        See Also
+        --------
+        isoxide.ueba.Model.fit : Train a model on a table in memory.
+
+        Notes
+        -----
+        The table is read nine times, three of them for entity and time only, and twice more if `contamination` or
+        `alerts_per_month` sets the threshold. The reference is exact, so it holds each distinct value of each feature
+        once for all rows, and again for each group and each entity with enough days: up to 16 bytes per cell for each
+        of these, in this process.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> from isoxide import stream
+        >>> days = pd.date_range("2025-01-01", periods=300)
+        >>> frame = pd.DataFrame({"actor": "a", "day": days, "x": np.random.default_rng(0).normal(size=300)})
+        >>> model = stream.open(frame).fit_model(entity="actor", time="day", threshold=0.7)
+        >>> model.training["rows"]
+        300
+        """
+        # Models need pandas.
+        from isoxide._partitioned import model
+
+        roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
+        with self._open(roles, order_by=(options.entity, options.time)) as engine:
+            return model.fit_model(engine, options, self._n_jobs)
 
 
 def column_names(names: Iterable[str], argument: str) -> list[str]:

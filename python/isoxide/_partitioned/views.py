@@ -1,4 +1,4 @@
-"""Views of an engine: a table with keys as text, without some rows, or with only the scores."""
+"""Views of an engine: a table with keys as text, without given rows, or with only the scores."""
 
 from __future__ import annotations
 
@@ -158,20 +158,21 @@ class BatchesWithoutRows(MappedAggregator[S, R_co]):
     def init(self, partition: Partition) -> S:
         """Return the state of a partition with the number of its first row after dropping."""
         assert partition.first_row is not None
-        return super().init(Partition(partition.number, partition.first_row - self._before(partition.first_row)))
+        first_row = partition.first_row - self._n_dropped_before(partition.first_row)
+        return super().init(Partition(partition.number, first_row))
 
     def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
         """Return a batch without the dropped rows."""
         assert first_row is not None
-        inside = slice(*np.searchsorted(self.dropped, [first_row, first_row + batch.num_rows]))
-        dropped = self.dropped[inside] - first_row
+        in_batch = slice(*np.searchsorted(self.dropped, [first_row, first_row + batch.num_rows]))
+        dropped = self.dropped[in_batch] - first_row
         if dropped.size:
-            is_kept = np.ones(batch.num_rows, dtype=bool)
-            is_kept[dropped] = False
-            batch = batch.filter(pa.array(is_kept))
-        return batch, first_row - self._before(first_row)
+            remains = np.ones(batch.num_rows, dtype=bool)
+            remains[dropped] = False
+            batch = batch.filter(pa.array(remains))
+        return batch, first_row - self._n_dropped_before(first_row)
 
-    def _before(self, row: int) -> int:
+    def _n_dropped_before(self, row: int) -> int:
         return int(np.searchsorted(self.dropped, row))
 
 

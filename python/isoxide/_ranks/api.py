@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoxide._common.threads import resolve_n_jobs
+from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
 from isoxide._frames.dtypes import native
 from isoxide._frames.tables import ArrayTable, read_table
 from isoxide._ranks import groups as _groups
@@ -23,9 +23,9 @@ from isoxide._ranks.dtypes import (
     RankDefinition,
     Ranks,
     check_kind,
+    check_nan,
     check_nan_policy,
     column_ranks,
-    look_for_nan,
     native_pair,
     native_ranks,
     ranks_by_numpy,
@@ -90,7 +90,7 @@ def percentileofscore(
     check_nan_policy(nan_policy)
     # Allocate the result first, so that too many scores for the memory are refused before any work.
     percentiles = np.full(score.shape, np.nan)
-    a_has_nan, score_has_nan = (look_for_nan(x, nan_policy) for x in (a, score))
+    a_has_nan, score_has_nan = (check_nan(x, nan_policy) for x in (a, score))
     if score_has_nan:
         np.isnan(score)  # raises for objects, as in SciPy
     if a.size > 0 and not (a_has_nan and (nan_policy == "propagate" or np.isnan(a).all())):
@@ -209,7 +209,8 @@ def rank_features(
     columns = [reference_table.column(j, name) for j, name in zip(reference_positions, names, strict=True)]
     if nan_policy == "raise":
         refuse_nan(queries, names, "rows")
-    pairs, n_workers = list(zip(columns, queries, strict=True)), resolve_n_jobs(n_jobs)
+    pairs = list(zip(columns, queries, strict=True))
+    n_workers = resolve_n_jobs_for(n_jobs, reference_table.n_rows * len(columns))
     if labels is None:
         ranks = _checked_ranks(pairs, names, row_table.n_rows, definition, n_workers)
     else:

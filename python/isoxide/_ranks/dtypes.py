@@ -3,7 +3,7 @@
 The Rust core ranks float64, float32 and int64. A pair of dtypes is converted to these if every comparison then has the
 same result as in NumPy. `comparison` chooses the conversion:
 
-    "own"       each array is converted exactly to a dtype of the core, which compares different dtypes exactly
+    "exact"     each array is converted exactly to a dtype of the core, which compares different dtypes exactly
     "float"     both become float64, since NumPy compares uint64 with floats as float64
     "flipped"   unsigned 64-bit integers become int64 with their top bit flipped, which keeps their order
     None        the core cannot compare them (objects, complex numbers, long doubles), so NumPy compares each query
@@ -65,7 +65,7 @@ def check_nan_policy(nan_policy: str) -> None:
         raise ValueError("nan_policy must be one of {'propagate', 'raise', 'omit'}.")
 
 
-def look_for_nan(x: NDArray[Any], nan_policy: str) -> bool:
+def check_nan(x: NDArray[Any], nan_policy: str) -> bool:
     """Return whether an array has NaN; with the policy 'raise', NaN raises SciPy's error."""
     result = has_nan(x)
     if result and nan_policy == "raise":
@@ -120,14 +120,16 @@ def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_worker
     directions : ndarray of shape (n_rows, n_pairs)
         Directions, with one column for each pair.
     """
-    known = {j: native for j, pair in enumerate(pairs) if (native := native_pair(*pair)) is not None}
+    native_pairs = {j: converted for j, pair in enumerate(pairs) if (converted := native_pair(*pair)) is not None}
+    if len(native_pairs) == len(pairs) > 0:
+        return native_ranks(list(native_pairs.values()), definition, n_workers)
     percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
-    if known:
-        positions = list(known)
-        ranks = native_ranks(list(known.values()), definition, n_workers)
+    if native_pairs:
+        positions = list(native_pairs)
+        ranks = native_ranks(list(native_pairs.values()), definition, n_workers)
         percentiles[:, positions], directions[:, positions] = ranks
     for j, pair in enumerate(pairs):
-        if j not in known:
+        if j not in native_pairs:
             percentiles[:, j], directions[:, j] = ranks_by_numpy(*pair, definition)
     return percentiles, directions
 
@@ -180,7 +182,7 @@ def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
     if not (is_core_number(a) and is_core_number(b)):
         return None
     if not (is_uint64(a) or is_uint64(b)):
-        return "own"
+        return "exact"
     if "f" in (a.kind, b.kind):
         return "float"
     # NumPy compares signed and unsigned integers exactly, without a common type.
@@ -189,13 +191,13 @@ def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
 
 def native_pair(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Convert a pair to dtypes that the core compares like NumPy; return None if there are none."""
-    how = comparison(a.dtype, b.dtype)
-    return None if how is None else (as_compared(a, how), as_compared(b, how))
+    conversion = comparison(a.dtype, b.dtype)
+    return None if conversion is None else (as_compared(a, conversion), as_compared(b, conversion))
 
 
-def as_compared(x: NDArray[Any], how: str) -> NDArray[Any]:
+def as_compared(x: NDArray[Any], conversion: str) -> NDArray[Any]:
     """Convert an array for the result of `comparison`, without a copy if it already has the dtype."""
-    if how == "flipped":
+    if conversion == "flipped":
         # Flipping the top bit makes unsigned integers signed and keeps their order.
         return (x.astype(np.uint64) ^ np.uint64(2**63)).view(np.int64)
-    return native(x, np.float64 if how == "float" else None)
+    return native(x, np.float64 if conversion == "float" else None)

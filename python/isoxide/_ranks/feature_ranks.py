@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_known, name_list, select
+from isoxide._frames.row_labels import import_pandas, make_frame
 from isoxide._frames.tables import Table
 from isoxide._ranks.dtypes import Ranks
 
@@ -259,10 +259,10 @@ class FeatureRanks:
         x0    1
         Name: count, dtype: int64
         """
-        shown = name_list(always_show, "always_show")
-        check_known(shown, self.features, "always_show names unknown features")
-        forced = np.isin(self._features, shown) if shown else np.zeros(len(self._features), dtype=bool)
-        counts = np.count_nonzero((self._percentiles >= cutoff) | (forced & (self._values > 0)), axis=0)
+        names = name_list(always_show, "always_show")
+        check_known(names, self.features, "always_show names unknown features")
+        is_always_shown = np.isin(self._features, names) if names else np.zeros(len(self._features), dtype=bool)
+        counts = np.count_nonzero((self._percentiles >= cutoff) | (is_always_shown & (self._values > 0)), axis=0)
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] > 0]
         table = self._table({"feature": self._names(order), "count": counts[order].astype(np.int64)})
@@ -271,19 +271,12 @@ class FeatureRanks:
     def _names(self, order: NDArray[np.intp]) -> Any:
         """Return the names of features as a column of text, even if there are none."""
         if self._backend == "pandas":
-            return self._pandas().Index(self._features, dtype=str).take(order)
+            return import_pandas().Index(self._features, dtype=str).take(order)
         return np.array(self._features, dtype=str)[order]
 
     def _table(self, columns: dict[str, Any]) -> Any:
         """Make a frame of the same library as the ranked rows."""
-        if self._backend == "pandas":
-            return self._pandas().DataFrame(columns)
-        narwhals = import_optional("narwhals", f"this table as a frame of {self._backend}")
-        return narwhals.from_dict(columns, backend=self._backend).to_native()
-
-    def _pandas(self) -> Any:
-        """Import pandas, or raise an ImportError that says how to install it."""
-        return import_optional("pandas", "this table", '"isoxide[notebook]"')
+        return make_frame(columns, self._backend)
 
 
 def feature_ranks(
@@ -294,7 +287,7 @@ def feature_ranks(
     ranks: Ranks,
     rank_last: str | Callable[[str], bool] | None,
 ) -> FeatureRanks:
-    """Make a `FeatureRanks` from the ranks of some columns of a table.
+    """Make a `FeatureRanks` from the ranks of columns of a table.
 
     Parameters
     ----------
@@ -334,7 +327,9 @@ def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) ->
     if isinstance(rank_last, str):
         selected = set(select(names, rank_last))
         return np.array([name in selected for name in names], dtype=bool)
-    return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
+    if rank_last is None:
+        return np.zeros(len(names), dtype=bool)
+    return np.array([bool(rank_last(name)) for name in names], dtype=bool)
 
 
 # Pickles, skops files and messages contain the public module's name, so that private modules can move.

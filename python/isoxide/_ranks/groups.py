@@ -129,9 +129,9 @@ def members(rows: list[Any], reference: list[Any]) -> Iterator[tuple[NDArray[np.
         row_positions, reference_positions = (_positions(codes, labels) for labels in (rows, reference))
     except TypeError as error:
         raise TypeError(f"groups must be labels such as names or numbers: {error}") from error
-    for own, others in zip(row_positions, reference_positions, strict=True):
-        if others.size:
-            yield own, others
+    for in_rows, in_reference in zip(row_positions, reference_positions, strict=True):
+        if in_reference.size:
+            yield in_rows, in_reference
 
 
 def _positions(codes: dict[Any, int], labels: list[Any]) -> list[NDArray[np.intp]]:

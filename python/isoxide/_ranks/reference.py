@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
-from isoxide._common.threads import mapped, resolve_n_jobs
+from isoxide._common.threads import mapped, resolve_n_jobs_for
 from isoxide._frames.dtypes import native, readable
 from isoxide._frames.tables import Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
@@ -38,8 +38,8 @@ class _Column(NamedTuple):
     def of(cls, column: NDArray[Any]) -> _Column:
         """Sort the values of a column."""
         # Keep the dtype if the values may have to be compared as another dtype than int64 or float.
-        own = comparison(column.dtype, column.dtype) == "own"
-        values = np.sort(native(column) if own else column)
+        is_exact = comparison(column.dtype, column.dtype) == "exact"
+        values = np.sort(native(column) if is_exact else column)
         if values.dtype.kind == "f":
             # NaN sorts to the end.
             values = values[: np.searchsorted(values, np.nan)]
@@ -120,7 +120,27 @@ class RankReference:
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
         columns = [table.column(j, names[j]) for j in positions]
-        self._columns = dict(zip(positions, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
+        n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
+        self._columns = dict(zip(positions, mapped(_Column.of, columns, n_workers), strict=True))
+
+    @classmethod
+    def _of_distinct(
+        cls, features: Iterable[str], columns: Iterable[tuple[NDArray[Any], NDArray[np.int64], int]], n_samples: int
+    ) -> RankReference:
+        """Return a reference of columns whose distinct values, counts and numbers of missing values are known.
+
+        The values of each column are in ascending order, without NaN.
+        """
+        reference = cls.__new__(cls)
+        names = list(features)
+        reference._features = None
+        reference._layout = Layout(names, len(names))
+        reference._n_samples = n_samples
+        reference._columns = {
+            j: _Column(values, np.cumsum(counts), n_missing, values.dtype)
+            for j, (values, counts, n_missing) in enumerate(columns)
+        }
+        return reference
 
     @property
     def n_samples(self) -> int:
@@ -200,7 +220,8 @@ class RankReference:
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
-        ranks = _ranks(columns, queries, table, definition, resolve_n_jobs(n_jobs))
+        n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
+        ranks = _ranks(columns, queries, table, definition, n_workers)
         return feature_ranks(table, row_positions, names, queries, ranks, rank_last)
 
 
@@ -210,21 +231,21 @@ def _ranks(
     """Rank the queries of each column: by the core, or by NumPy if the core cannot compare the dtypes."""
     shape = rows.n_rows, len(columns)
     percentiles, directions = np.empty(shape), np.empty(shape, dtype=np.int8)
-    known: dict[int, tuple[tuple[NDArray[Any], NDArray[np.int64] | None, int], NDArray[Any]]] = {}
+    native_pairs: dict[int, tuple[tuple[NDArray[Any], NDArray[np.int64] | None, int], NDArray[Any]]] = {}
     for j, (column, query) in enumerate(zip(columns, queries, strict=True)):
-        how = comparison(column.dtype, query.dtype)
-        if how is None:
+        conversion = comparison(column.dtype, query.dtype)
+        if conversion is None:
             percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
         else:
-            values = as_compared(column.values, how)
+            values = as_compared(column.values, conversion)
             # Arrays from a pickle may be unaligned.
             ends = None if column.ends is None else readable(column.ends)
-            known[j] = (values, ends, column.n_missing), as_compared(query, how)
-    if known:
-        prepared, compared = map(list, zip(*known.values(), strict=True))
-        positions = list(known)
+            native_pairs[j] = (values, ends, column.n_missing), as_compared(query, conversion)
+    if native_pairs:
+        native_columns, native_queries = map(list, zip(*native_pairs.values(), strict=True))
+        positions = list(native_pairs)
         percentiles[:, positions], directions[:, positions] = _core.sorted_ranks(
-            prepared, compared, n_workers=n_workers, **definition.native()
+            native_columns, native_queries, n_workers=n_workers, **definition.native()
         )
     return percentiles, directions
 

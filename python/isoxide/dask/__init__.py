@@ -1,7 +1,7 @@
 """Fit, score, rank and detect on Dask frames, with the same results as in memory.
 
 `table` returns a `DaskTable`, whose methods compute immediately, in tasks of Dask's active client or scheduler; only
-its ``score`` is lazy, like Dask's own methods. Rows keep the order of the partitions.
+``score`` and ``explain`` are lazy, like Dask's own methods. Rows keep the order of the partitions.
 This module needs ``pip install 'isoxide[dask]'``; reports need ``pip install 'isoxide[dask,ueba]'``.
 """
 

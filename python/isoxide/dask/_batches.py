@@ -62,8 +62,8 @@ def joined_type(types: list[pa.DataType]) -> pa.DataType:
     present = list(dict.fromkeys(dtype for dtype in types if not pa.types.is_null(dtype)))
     if len(present) <= 1:
         return present[0] if present else pa.null()
-    plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-    are_numbers = [any(is_kind(dtype) for is_kind in plain) for dtype in present]
+    families = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    are_numbers = [any(is_family(dtype) for is_family in families) for dtype in present]
     if all(are_numbers):
         return pa.float64()
     if all(number or dtype in (pa.string(), UNTYPED) for number, dtype in zip(are_numbers, present, strict=True)):

@@ -29,7 +29,7 @@ __all__ = ["DaskEngine"]
 #: Maximum number of states that one task merges.
 _MERGED_STATES = 8
 #: Number of partitions that are read in parallel to find the one that cannot be read.
-_SEARCHED = 16
+_SEARCHED_PARTITIONS = 16
 #: Beginnings of Dask's messages about a partition that does not match the metadata of its frame.
 _MISMATCH = ("Metadata mismatch", "The columns in the computed data do not match", "Length mismatch")
 
@@ -61,9 +61,9 @@ class DaskEngine(Engine):
         """Return the names and types of the columns; only objects and unknown categories require reading partitions."""
         meta = self._frame._meta
         types = {name: declared_type(meta[name]) for name in meta.columns}
-        unknown = [name for name, known in types.items() if known is None]
-        if unknown:
-            types |= self._look_at(unknown)
+        undeclared = [name for name, dtype in types.items() if dtype is None]
+        if undeclared:
+            types |= self._inferred_types(undeclared)
         self.untyped = frozenset(name for name, dtype in types.items() if dtype == UNTYPED)
         mark = {b"untyped": b""}
         return pa.schema(
@@ -76,14 +76,14 @@ class DaskEngine(Engine):
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
         """Aggregate each partition in a task, and merge the states in further tasks, a few at a time."""
         schema = self._schema_of(aggregator.columns)
-        job = _once(_Job(aggregator, schema, self.name))
+        job = _sent_once(_Job(aggregator, schema, self.name))
         run, merge = delayed(_run, pure=False), delayed(_merge, pure=False)
         partitions = self._partitions(schema.names)
-        states = [run(job, self._known(number), partition) for number, partition in enumerate(partitions)]
-        done = self._compute(_in_stages(states, lambda tasks: merge(job, *tasks)), schema.names)
+        states = [run(job, self._range(number), partition) for number, partition in enumerate(partitions)]
+        merged = self._compute(_in_stages(states, lambda tasks: merge(job, *tasks)), schema.names)
         # Every pass returns the lengths at no cost, so counting needs no separate pass.
-        self._learn(done.lengths)
-        return aggregator.finish(decode(done.state))
+        self._set_lengths(merged.lengths)
+        return aggregator.finish(decode(merged.state))
 
     def count(self) -> int:
         """Return the number of rows; the frame is read only if no earlier pass has counted them."""
@@ -98,13 +98,13 @@ class DaskEngine(Engine):
         if rows.size and not (rows[0] >= 0 and rows[-1] < n_rows):
             raise IndexError(f"rows {rows[0]} to {rows[-1]} were requested, but {self.name} has {n_rows} rows")
         assert self._starts is not None
-        job, take = _once(_Job(None, schema, self.name)), delayed(_take, pure=False)
+        job, take = _sent_once(_Job(None, schema, self.name)), delayed(_take, pure=False)
         partitions = self._partitions(schema.names)
         ends = np.searchsorted(rows, self._starts)
         tables = []
         for number in np.flatnonzero(np.diff(ends)).tolist():
-            inside = rows[ends[number] : ends[number + 1]] - self._starts[number]
-            tables.append(take(job, self._known(number), partitions[number], inside))
+            positions = rows[ends[number] : ends[number + 1]] - self._starts[number]
+            tables.append(take(job, self._range(number), partitions[number], positions))
         if not tables:
             return schema.empty_table()
         concat = delayed(_concat, pure=False)
@@ -118,13 +118,13 @@ class DaskEngine(Engine):
         """Return the forest in a form that scores on the single thread of a task."""
         return BroadcastForest(forest.to_bytes(), n_jobs=self.n_jobs)
 
-    def _known(self, number: int) -> _Known:
+    def _range(self, number: int) -> _RowRange:
         if self._starts is None:
-            return _Known(number, None, None)
+            return _RowRange(number, None, None)
         start, end = self._starts[number : number + 2].tolist()
-        return _Known(number, start, end - start)
+        return _RowRange(number, start, end - start)
 
-    def _learn(self, lengths: dict[int, int]) -> None:
+    def _set_lengths(self, lengths: dict[int, int]) -> None:
         self._starts = np.cumsum([0, *(lengths[number] for number in range(len(lengths)))])
 
     def _schema_of(self, columns: Iterable[str]) -> pa.Schema:
@@ -152,25 +152,25 @@ class DaskEngine(Engine):
             partitions: list[Delayed] = frame[list(names) or [self._narrow_column()]].to_delayed()
             return partitions if len(partitions) == self._n_partitions else list(frame.to_delayed())
 
-    def _look_at(self, names: list[str]) -> dict[str, pa.DataType]:
+    def _inferred_types(self, names: list[str]) -> dict[str, pa.DataType]:
         """Return the types of the given columns, inferred from the cells of all partitions."""
-        looks = [delayed(_types)(partition, names) for partition in self._partitions(names)]
-        types: list[dict[str, pa.DataType]] = self._compute(_in_stages(looks, _listed), names)
-        return {name: joined_type([own[name] for own in types]) for name in names}
+        tasks = [delayed(_types)(partition, names) for partition in self._partitions(names)]
+        types: list[dict[str, pa.DataType]] = self._compute(_in_stages(tasks, _listed), names)
+        return {name: joined_type([partition[name] for partition in types]) for name in names}
 
     def _compute(self, task: Delayed, names: Sequence[str]) -> Any:
         try:
             return _compute(task)[0]
         except (KeyError, ValueError) as error:
             if isinstance(error, KeyError) or any(message in str(error) for message in _MISMATCH):
-                self._blame(names)
+                self._raise_mismatch(names)
             raise
 
-    def _blame(self, names: Sequence[str]) -> None:
+    def _raise_mismatch(self, names: Sequence[str]) -> None:
         """Raise an error that names the first partition that does not match the metadata of the frame."""
         partitions = [delayed(len)(partition) for partition in self._partitions(names)]
-        for start in range(0, len(partitions), _SEARCHED):
-            searched = partitions[start : start + _SEARCHED]
+        for start in range(0, len(partitions), _SEARCHED_PARTITIONS):
+            searched = partitions[start : start + _SEARCHED_PARTITIONS]
             try:
                 _compute(*searched)
             except (KeyError, ValueError):
@@ -187,14 +187,14 @@ class DaskEngine(Engine):
 def checked(frame: Any) -> Any:
     """Check a Dask frame: its partitions are pandas frames, and its column names are distinct text."""
     if not isinstance(frame, dd.DataFrame):
-        given = f"{type(frame).__module__.split('.')[0]}.{type(frame).__name__}"
+        class_name = f"{type(frame).__module__.split('.')[0]}.{type(frame).__name__}"
         if isinstance(frame, pd.DataFrame):
-            instead = "for a frame in memory use IsolationForest, isoxide.rank_features and isoxide.ueba"
+            remedy = "for a frame in memory use IsolationForest, isoxide.rank_features and isoxide.ueba"
         elif type(frame).__module__.startswith("dask."):
-            instead = "convert it to a frame (to_frame, to_dask_dataframe, to_dataframe)"
+            remedy = "convert it to a frame (to_frame, to_dask_dataframe, to_dataframe)"
         else:
-            instead = "use isoxide.stream for paths, Arrow readers and tables of other engines"
-        raise TypeError(f"ddf must be a dask.dataframe.DataFrame, not {given}; {instead}")
+            remedy = "use isoxide.stream for paths, Arrow readers and tables of other engines"
+        raise TypeError(f"ddf must be a dask.dataframe.DataFrame, not {class_name}; {remedy}")
     meta = frame._meta
     if not isinstance(meta, pd.DataFrame):
         raise TypeError(
@@ -231,7 +231,7 @@ class _Job(NamedTuple):
     name: str
 
 
-class _Known(NamedTuple):
+class _RowRange(NamedTuple):
     """Number of a partition, with its first row and its length if a pass has found them."""
 
     number: int
@@ -239,7 +239,7 @@ class _Known(NamedTuple):
     length: int | None
 
 
-class _Done(NamedTuple):
+class _Aggregated(NamedTuple):
     """Encoded state of one or more partitions, with the lengths of the partitions.
 
     Tasks must not change their inputs, since Dask may run a task again. So tasks exchange states as bytes.
@@ -249,42 +249,42 @@ class _Done(NamedTuple):
     lengths: dict[int, int]
 
 
-def _once(job: _Job) -> Delayed:
+def _sent_once(job: _Job) -> Delayed:
     """Return an object that each worker gets once, not with each task; Dask recomputes it if its worker is lost."""
-    once: Delayed = delayed(job, name=f"isoxide-{uuid.uuid4().hex}", pure=False, traverse=False)
-    return once
+    sent: Delayed = delayed(job, name=f"isoxide-{uuid.uuid4().hex}", pure=False, traverse=False)
+    return sent
 
 
-def _run(job: _Job, known: _Known, partition: pd.DataFrame) -> _Done:
+def _run(job: _Job, rows: _RowRange, partition: pd.DataFrame) -> _Aggregated:
     assert job.aggregator is not None
-    label = _checked_label(job, known, partition)
+    label = _checked_label(job, rows, partition)
     batches = partition_batches(partition, job.schema, label)
-    state = job.aggregator.accumulate(Partition(known.number, known.first_row), batches)
-    return _Done(encode(state), {known.number: len(partition)})
+    state = job.aggregator.accumulate(Partition(rows.number, rows.first_row), batches)
+    return _Aggregated(encode(state), {rows.number: len(partition)})
 
 
-def _checked_label(job: _Job, known: _Known, partition: pd.DataFrame) -> str:
+def _checked_label(job: _Job, rows: _RowRange, partition: pd.DataFrame) -> str:
     """Return the name of a partition for messages, and refuse a partition whose length has changed."""
-    label = f"partition {known.number} of {job.name}"
-    if known.length not in (None, len(partition)):
+    label = f"partition {rows.number} of {job.name}"
+    if rows.length not in (None, len(partition)):
         raise ValueError(
-            f"{label} had {known.length} rows when they were counted, but now has {len(partition)}: "
+            f"{label} had {rows.length} rows when they were counted, but now has {len(partition)}: "
             "partitions must be the same each time they are read; persist() the frame, or write it to a file first"
         )
     return label
 
 
-def _merge(job: _Job, *done: _Done) -> _Done:
+def _merge(job: _Job, *results: _Aggregated) -> _Aggregated:
     assert job.aggregator is not None
     lengths: dict[int, int] = {}
-    for own in done:
-        lengths |= own.lengths
-    return _Done(encode(job.aggregator.merge(decode(own.state) for own in done)), lengths)
+    for result in results:
+        lengths |= result.lengths
+    return _Aggregated(encode(job.aggregator.merge(decode(result.state) for result in results)), lengths)
 
 
-def _take(job: _Job, known: _Known, partition: pd.DataFrame, rows: NDArray[np.int64]) -> pa.Table:
-    label = _checked_label(job, known, partition)
-    return pa.Table.from_batches(partition_batches(partition, job.schema, label), schema=job.schema).take(rows)
+def _take(job: _Job, rows: _RowRange, partition: pd.DataFrame, positions: NDArray[np.int64]) -> pa.Table:
+    label = _checked_label(job, rows, partition)
+    return pa.Table.from_batches(partition_batches(partition, job.schema, label), schema=job.schema).take(positions)
 
 
 def _concat(*tables: pa.Table) -> pa.Table:
@@ -308,13 +308,13 @@ def _listed(tasks: list[Delayed]) -> Delayed:
     return task
 
 
-def _chained(*looks: list[dict[str, pa.DataType]]) -> list[dict[str, pa.DataType]]:
-    return [types for look in looks for types in look]
+def _chained(*lists: list[dict[str, pa.DataType]]) -> list[dict[str, pa.DataType]]:
+    return [types for listed in lists for types in listed]
 
 
 def _compute(*tasks: Delayed) -> tuple[Any, ...]:
-    done: tuple[Any, ...] = dask.compute(*tasks)  # type: ignore[attr-defined, no-untyped-call]
-    return done
+    results: tuple[Any, ...] = dask.compute(*tasks)  # type: ignore[attr-defined, no-untyped-call]
+    return results
 
 
 def _untuned() -> Any:

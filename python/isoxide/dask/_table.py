@@ -1,4 +1,4 @@
-"""Table of a Dask frame: the constructor, and scores as a Dask frame."""
+"""Make partitioned tables of Dask frames, and return scores as Dask frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dask.dataframe as dd
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from dask.delayed import delayed
@@ -16,7 +15,8 @@ from dask.delayed import delayed
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.source import ChooseRoles
 from isoxide._partitioned.broadcast import BroadcastForest
-from isoxide._partitioned.columns import features_of, score_batch
+from isoxide._partitioned.columns import features_of
+from isoxide._partitioned.row_columns import RowColumns
 from isoxide._partitioned.table import PartitionedTable
 from isoxide.dask._batches import partition_batches
 from isoxide.dask._engine import DaskEngine
@@ -47,18 +47,18 @@ class DaskTable(PartitionedTable):
         # The engine needs no cleanup, since it keeps only the lengths of the partitions.
         return nullcontext(self._engine)
 
-    def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> Any:
+    def _with_columns(self, forest: IsolationForest, added: RowColumns) -> Any:
         frame, engine = self._frame, self._engine
-        self._refuse_names(frame.columns, engine.name, score, anomaly)
+        self._refuse_names(frame.columns, engine.name, added)
         features = features_of(forest, engine.schema, engine.name)
         broadcast = engine.broadcast(forest)
         return frame.map_partitions(
-            _with_scores,
+            _partition_with_columns,
             # All other tasks depend on this task, so Dask sends its result to each worker once.
             delayed(broadcast, name=f"isoxide-model-{hashlib.sha256(broadcast.data).hexdigest()}", traverse=False),
             schema=pa.schema([engine.schema.field(name) for name in features]),
-            names=(score, anomaly),
-            meta=frame._meta.assign(**{score: np.empty(0, np.float64), anomaly: np.empty(0, np.bool_)}),
+            added=added,
+            meta=frame._meta.assign(**_pandas_columns(added, added.empty())),
             enforce_metadata=False,
             required_columns=features,
         )
@@ -84,8 +84,8 @@ def table(ddf: Any) -> DaskTable:
     Returns
     -------
     DaskTable
-        Table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. ``score`` returns a
-        Dask frame with the same partitions.
+        Table with the methods ``fit``, ``score``, ``explain``, ``importance``, ``offset``, ``rank_features`` and
+        ``detect``. ``score`` and ``explain`` return a Dask frame with the same partitions.
 
     Raises
     ------
@@ -107,16 +107,23 @@ def table(ddf: Any) -> DaskTable:
     return DaskTable(ddf)
 
 
-def _with_scores(
+def _partition_with_columns(
     partition: pd.DataFrame,
     broadcast: BroadcastForest,
     schema: pa.Schema,
-    names: tuple[str, str],
+    added: RowColumns,
     partition_info: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Return a partition with two more columns; features are checked as in every other pass."""
+    """Return a partition with more columns; features are checked as in every other pass."""
     label = "a partition of the dask frame" if partition_info is None else f"partition {partition_info['number']}"
     forest = broadcast.forest()
-    scores = [score_batch(batch, schema.names, forest) for batch in partition_batches(partition, schema, label)]
-    decisions = np.concatenate(scores) if scores else np.empty(0)
-    return partition.assign(**dict(zip(names, (decisions, decisions < 0), strict=True)))
+    parts = [added.of(batch, schema.names, forest) for batch in partition_batches(partition, schema, label)]
+    columns = [
+        pa.chunked_array([part[k] for part in parts], added_field.type) for k, added_field in enumerate(added.fields)
+    ]
+    return partition.assign(**_pandas_columns(added, columns))
+
+
+def _pandas_columns(added: RowColumns, columns: Iterable[Any]) -> dict[str, Any]:
+    """Return new columns as pandas reads them from Arrow, without an index."""
+    return {name: column.to_pandas().array for name, column in zip(added.names, columns, strict=True)}

@@ -1,4 +1,4 @@
-"""The Enron e-mail table: one row per employee and day, computed from real e-mails, without labels."""
+"""Load the Enron e-mail table: one row per employee and day, computed from real e-mails, without labels."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class SparkEngine(Engine):
         """Return the number of rows; if there is a key, sort it first, which also gives the row numbers."""
         if not self.key:
             return self._frame.count()
-        if self._sorted is None or not _is_kept(self._sorted):
+        if self._sorted is None or not _is_persisted(self._sorted):
             self._sort()
         return self._count
 
@@ -130,7 +130,7 @@ class SparkEngine(Engine):
         return self.count()
 
     def _sort(self) -> None:
-        self._forget()
+        self._unpersist_keys()
         # Use Spark's configured number of shuffle partitions, but pass it explicitly, so that Spark does not change it.
         # Spark computes the bounds of the ranges once. So a lost partition is recomputed identically: the keys are
         # distinct, which determines the position of each row.
@@ -164,13 +164,13 @@ class SparkEngine(Engine):
         columns = list(columns)
         n_rows = self._counted("the meaning of row numbers")
         assert self._sorted is not None
-        wanted = self._sorted
+        keys = self._sorted
         if len(rows) < n_rows:
             sorted_in = np.searchsorted(self._first_rows, rows, side="right") - 1
-            numbers = (self._partitions[sorted_in] << _workers.ROW_BITS) + (rows - self._first_rows[sorted_in])
-            picked = _broadcast_few(self._session.createDataFrame(pa.table({"wanted": numbers})), len(rows))
-            wanted = wanted.join(picked, F.col(ROW_NUMBER) == F.col("wanted"))
-        joined = self._frame.join(_broadcast_few(wanted, len(rows)), self._same_key())
+            ids = (self._partitions[sorted_in] << _workers.ROW_BITS) + (rows - self._first_rows[sorted_in])
+            picked = _broadcast_if_small(self._session.createDataFrame(pa.table({"id": ids})), len(rows))
+            keys = keys.join(picked, F.col(ROW_NUMBER) == F.col("id"))
+        joined = self._frame.join(_broadcast_if_small(keys, len(rows)), self._same_key())
         rows_of_keys = joined.select(*(self._inner[name] for name in columns), ROW_NUMBER).toArrow()
         order = self._in_order(rows_of_keys[ROW_NUMBER], rows)
         table = rows_of_keys.drop_columns([ROW_NUMBER]).rename_columns(columns)
@@ -185,8 +185,8 @@ class SparkEngine(Engine):
         keys = rows.select(list(self.key)).append_column("position", positions).rename_columns(names)
         types = [*(self._types[name] for name in self.key), spark_types.LongType()]
         schema = spark_types.StructType(list(map(spark_types.StructField, names, types)))
-        wanted = self._session.createDataFrame(keys.combine_chunks(), schema=schema)
-        joined = self._sorted.join(_broadcast_few(wanted, len(rows)), self._same_key())
+        key_frame = self._session.createDataFrame(keys.combine_chunks(), schema=schema)
+        joined = self._sorted.join(_broadcast_if_small(key_frame, len(rows)), self._same_key())
         numbers = joined.select("position", ROW_NUMBER).toArrow()
         order = np.argsort(numbers["position"].to_numpy())
         if not np.array_equal(numbers["position"].to_numpy()[order], np.arange(len(rows))):
@@ -214,13 +214,13 @@ class SparkEngine(Engine):
 
     def close(self) -> None:
         """Free the sorted keys, the scores and the forests."""
-        self._forget()
+        self._unpersist_keys()
         while self._scores:
             self._scores.pop().unpersist()
         while self._broadcasts:
             self._broadcasts.pop().destroy()
 
-    def _forget(self) -> None:
+    def _unpersist_keys(self) -> None:
         if self._sorted is not None:
             self._sorted.unpersist()
             self._sorted = None
@@ -241,7 +241,7 @@ class SparkEngine(Engine):
     def _rows_of(self, numbers: pa.ChunkedArray) -> NDArray[np.int64]:
         """Convert Spark's ids of rows to row numbers."""
         assert self._sorted is not None
-        if not _is_kept(self._sorted):
+        if not _is_persisted(self._sorted):
             # The keys may have been sorted again with other bounds.
             raise RuntimeError(
                 "data that isoxide persisted was dropped while it was in use; do not clear Spark's cache during a call"
@@ -283,15 +283,15 @@ def mapped(frame: DataFrame, function: Callable[[_workers.Batches], _workers.Bat
 
 def _aggregate(frame: DataFrame, aggregator: Aggregator[Any, R], schema: pa.Schema) -> R:
     """Aggregate, and merge states in the workers until few remain, so that the driver never holds many."""
-    kept = []
+    persisted = []
     states = mapped(frame, _workers.accumulate_partition(aggregator, schema), _workers.STATE)
     try:
         while True:
             # Persist the states, which are small, so that counting them does not compute them twice.
-            kept.append(states.persist(StorageLevel.MEMORY_AND_DISK))
+            persisted.append(states.persist(StorageLevel.MEMORY_AND_DISK))
             size = F.length("state")
-            (seen,) = states.agg(F.count("partition"), F.sum(size), F.max(size), F.count("refusal")).collect()
-            n_states, total, largest, n_refused = (value or 0 for value in seen)
+            (summary,) = states.agg(F.count("partition"), F.sum(size), F.max(size), F.count("refusal")).collect()
+            n_states, total, largest, n_refused = (value or 0 for value in summary)
             if n_refused:
                 (refused, *_) = states.where("refusal IS NOT NULL").orderBy("partition").take(1)
                 _workers.raise_refusal(refused["refusal"])
@@ -306,16 +306,16 @@ def _aggregate(frame: DataFrame, aggregator: Aggregator[Any, R], schema: pa.Sche
             return aggregator.finish(aggregator.accumulate(Partition(0, None), ()))
         return aggregator.finish(aggregator.merge(decode(state.as_py()) for state in encoded))
     finally:
-        for each in kept:
-            each.unpersist()
+        for frame in persisted:
+            frame.unpersist()
 
 
-def _is_kept(frame: DataFrame) -> bool:
+def _is_persisted(frame: DataFrame) -> bool:
     level = frame.storageLevel
     return level.useMemory or level.useDisk
 
 
-def _broadcast_few(frame: DataFrame, n_rows: int) -> DataFrame:
+def _broadcast_if_small(frame: DataFrame, n_rows: int) -> DataFrame:
     return F.broadcast(frame) if n_rows <= _MAX_BROADCAST_ROWS else frame
 
 

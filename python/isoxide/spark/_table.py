@@ -1,4 +1,4 @@
-"""Table of a Spark DataFrame: the constructor, and scores as a DataFrame."""
+"""Make partitioned tables of Spark DataFrames, and return scores as DataFrames."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql.types import BooleanType, DoubleType, StructField, StructType
+from pyspark.sql.types import BooleanType, DoubleType, StringType, StructField, StructType
 
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.source import ChooseRoles
 from isoxide._partitioned.columns import features_of
+from isoxide._partitioned.row_columns import RowColumns
 from isoxide._partitioned.table import PartitionedTable, column_names
 from isoxide.spark import _workers
 from isoxide.spark._engine import SparkEngine, mapped, no_order
 
 __all__ = ["SparkTable", "table"]
+
+#: Spark's types of new columns, by the names of the Arrow types.
+_TYPES = {"double": DoubleType, "bool": BooleanType, "string": StringType}
 
 
 class SparkTable(PartitionedTable):
@@ -52,15 +56,15 @@ class SparkTable(PartitionedTable):
         finally:
             engine.close()
 
-    def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> DataFrame:
+    def _with_columns(self, forest: IsolationForest, added: RowColumns) -> DataFrame:
         # The engine is not closed, since the result needs the forest as long as it exists.
         engine, frame = SparkEngine(self._frame), self._frame
         # Spark ignores the case of column names.
-        self._refuse_names(frame.columns, engine.name, score, anomaly, ignore_case=True)
+        self._refuse_names(frame.columns, engine.name, added, ignore_case=True)
         features = features_of(forest, engine.schema, engine.name)
-        run = _workers.score_rows(engine.broadcast(forest), features, [score, anomaly])
-        added = [StructField(score, DoubleType()), StructField(anomaly, BooleanType())]
-        return mapped(frame, run, StructType([*frame.schema.fields, *added]))
+        run = _workers.add_columns(engine.broadcast(forest), features, added)
+        new = [StructField(field.name, _TYPES[str(field.type)]()) for field in added.fields]
+        return mapped(frame, run, StructType([*frame.schema.fields, *new]))
 
     def _in_memory(self, rows: Any) -> Any:
         return rows.toArrow() if isinstance(rows, DataFrame) else rows
@@ -87,8 +91,8 @@ def table(df: DataFrame, *, order_by: str | Iterable[str] | None = None) -> Spar
     Returns
     -------
     SparkTable
-        Table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. ``score`` returns a
-        DataFrame.
+        Table with the methods ``fit``, ``score``, ``explain``, ``importance``, ``offset``, ``rank_features`` and
+        ``detect``. ``score`` and ``explain`` return a DataFrame.
 
     Raises
     ------

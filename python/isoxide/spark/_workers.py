@@ -15,7 +15,8 @@ from pyspark import TaskContext
 
 from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
-from isoxide._partitioned.columns import batch_scores, score_batch
+from isoxide._partitioned.columns import batch_scores
+from isoxide._partitioned.row_columns import RowColumns
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -146,7 +147,7 @@ class CheckOrder(Aggregator[Order, Order]):
         return state
 
     def merge(self, states: Iterable[Order]) -> Order:
-        """Return the sums of all counts, and one example of each kind."""
+        """Return the sums of all counts, and one example of a missing and of a repeated key."""
         merged = Order()
         for state in states:
             for number, count in state.rows.items():
@@ -160,10 +161,10 @@ class CheckOrder(Aggregator[Order, Order]):
 def _same(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
     """Return for each row whether two keys are equal in Spark, where NaN equals NaN; null if a key has a null."""
     same = pa.scalar(True)
-    for mine, theirs in zip(left.columns, right.columns, strict=True):
-        equal = pc.equal(mine, theirs)
-        if pa.types.is_floating(mine.type):
-            equal = pc.or_(equal, pc.and_(pc.is_nan(mine), pc.is_nan(theirs)))
+    for left_column, right_column in zip(left.columns, right.columns, strict=True):
+        equal = pc.equal(left_column, right_column)
+        if pa.types.is_floating(left_column.type):
+            equal = pc.or_(equal, pc.and_(pc.is_nan(left_column), pc.is_nan(right_column)))
         same = pc.and_(same, equal)
     return same
 
@@ -186,14 +187,12 @@ def score_column(forest: BroadcastForest, schema: pa.Schema) -> Callable[[Batche
     return run
 
 
-def score_rows(forest: BroadcastForest, features: list[str], names: list[str]) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that adds the two score columns to each batch."""
+def add_columns(forest: BroadcastForest, features: list[str], added: RowColumns) -> Callable[[Batches], Batches]:
+    """Return the function for ``mapInArrow`` that adds the columns of a forest to each batch."""
 
     def run(batches: Batches) -> Batches:
         for batch in batches:
-            scores = score_batch(batch, features, forest.forest())
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns, pa.array(scores), pa.array(scores < 0)], names=[*batch.schema.names, *names]
-            )
+            columns = added.of(batch, features, forest.forest())
+            yield pa.RecordBatch.from_arrays([*batch.columns, *columns], names=[*batch.schema.names, *added.names])
 
     return run

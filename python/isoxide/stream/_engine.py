@@ -24,7 +24,7 @@ from isoxide.stream._prefetch import Prefetcher
 __all__ = ["StreamEngine", "progress_bar"]
 
 #: Number of scores that are read from the temporary file at a time.
-_KEPT_BATCH_ROWS = 1 << 20
+_STORED_BATCH_ROWS = 1 << 20
 
 R = TypeVar("R")
 
@@ -53,7 +53,7 @@ class StreamEngine(Engine):
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
         """Aggregate all batches; the next batches are read in the meantime."""
         with Prefetcher(self.source.batches(aggregator.columns)) as batches, self._positions_of_cells():
-            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self.shown(batches, "reading")))
+            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self.with_progress(batches, "reading")))
 
     @contextmanager
     def _positions_of_cells(self) -> Iterator[None]:
@@ -65,7 +65,9 @@ class StreamEngine(Engine):
                 raise
             raise error.at(self.source.locate(error.row)) from None
 
-    def shown(self, batches: Iterable[pa.RecordBatch], label: str, first_row: int = 0) -> Iterator[pa.RecordBatch]:
+    def with_progress(
+        self, batches: Iterable[pa.RecordBatch], label: str, first_row: int = 0
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the same batches, with a progress bar."""
         total = self.source.count() if self._n_rows is None else self._n_rows
         with progress_bar(total, label, self._progress, first_row) as update:
@@ -76,11 +78,11 @@ class StreamEngine(Engine):
     def count(self) -> int:
         """Return the number of rows from the metadata of files; a stream is read to count its rows."""
         if self._n_rows is None:
-            known = self.source.count()
-            if known is None:
+            n_rows = self.source.count()
+            if n_rows is None:
                 first = self.schema.names[:1]
-                known = sum(batch.num_rows for batch in self.shown(self.source.batches(first), "counting"))
-            self._n_rows = known
+                n_rows = sum(batch.num_rows for batch in self.with_progress(self.source.batches(first), "counting"))
+            self._n_rows = n_rows
         return self._n_rows
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
@@ -107,12 +109,12 @@ class SpooledScores(EngineView):
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
         """Aggregate the scores: compute them the first time, and read them from the file later."""
         if self._file is not None:
-            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self._kept()))
+            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self._stored()))
         # The file has no name that others could see, and closing it deletes it.
         file = tempfile.TemporaryFile(prefix="isoxide-scores-")  # noqa: SIM115 (it stays open)
         try:
             with Prefetcher(self.engine.source.batches(self.features)) as batches:
-                computed = self._computed(self.engine.shown(batches, "scoring"), file)
+                computed = self._computed(self.engine.with_progress(batches, "scoring"), file)
                 result = aggregator.finish(aggregator.accumulate(Partition(0, 0), computed))
             file.flush()
         except BaseException:
@@ -127,9 +129,9 @@ class SpooledScores(EngineView):
             file.write(scores)
             yield _as_batch(scores)
 
-    def _kept(self) -> Iterator[pa.RecordBatch]:
+    def _stored(self) -> Iterator[pa.RecordBatch]:
         self._file.seek(0)
-        while len(scores := np.fromfile(self._file, dtype=np.float64, count=_KEPT_BATCH_ROWS)):
+        while len(scores := np.fromfile(self._file, dtype=np.float64, count=_STORED_BATCH_ROWS)):
             yield _as_batch(scores)
 
     def close(self) -> None:
@@ -170,5 +172,5 @@ def progress_bar(
             raise ImportError("progress=True needs tqdm: pip install 'isoxide[stream]'") from None
         yield lambda n: None
         return
-    with tqdm(total=total, desc=label, initial=first_row, unit=" rows", unit_scale=True, leave=False) as shown:
-        yield shown.update
+    with tqdm(total=total, desc=label, initial=first_row, unit=" rows", unit_scale=True, leave=False) as bar:
+        yield bar.update

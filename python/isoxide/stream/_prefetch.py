@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isoxide._common.threads import ask_for_threads
+from isoxide._common.threads import check_thread_memory
 
 __all__ = ["Prefetcher"]
 
@@ -37,7 +37,7 @@ class Prefetcher:
         self._thread = threading.Thread(target=self._read, name="isoxide-reader", daemon=True)
 
     def __enter__(self) -> Iterator[pa.RecordBatch]:
-        ask_for_threads(1)
+        check_thread_memory(1)
         self._thread.start()
         return self._received()
 

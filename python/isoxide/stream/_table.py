@@ -1,4 +1,4 @@
-"""Table on one machine: the constructor, and writing scores to Parquet."""
+"""Open tables on one machine, and write scores to Parquet."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from isoxide._frames.frames import ArrowStream, DatasetSource
 from isoxide._frames.opening import files_of
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import ChooseRoles
+from isoxide._partitioned.row_columns import RowColumns
 from isoxide._partitioned.table import PartitionedTable, column_names, forest_features, roles_of
 from isoxide.stream._engine import StreamEngine
 from isoxide.stream._write import ROWS_PER_FILE, ScoredStream, ScoreWriter
@@ -64,17 +65,19 @@ class StreamTable(PartitionedTable):
             self._source = source
         return StreamEngine(source, n_jobs=self._n_jobs, progress=self._progress)
 
-    def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> pa.RecordBatchReader:
+    def _with_columns(self, forest: IsolationForest, added: RowColumns) -> pa.RecordBatchReader:
         engine = self._engine(roles_of(numbers=forest_features(forest)))
-        self._refuse_names(engine.schema.names, engine.name, score, anomaly)
-        scored = ScoredStream(forest, engine, engine.schema.names, score, anomaly)
+        self._refuse_names(engine.schema.names, engine.name, added)
+        scored = ScoredStream(forest, engine, engine.schema.names, added)
         return pa.RecordBatchReader.from_batches(scored.schema, scored.batches())
 
-    def _writer(self, forest: IsolationForest, keep: str | Iterable[str]) -> ScoreWriter:
+    def _writer(
+        self, forest: IsolationForest, keep: str | Iterable[str], added: RowColumns | None = None
+    ) -> ScoreWriter:
         """Return the writer of scores; columns in `keep` without a declared type are written as the original text."""
         check_is_fitted(forest)
         keep = [keep] if isinstance(keep, str) else column_names(keep, "keep")
-        return ScoreWriter(forest, self._engine(roles_of(keep, forest_features(forest), "keep")), keep)
+        return ScoreWriter(forest, self._engine(roles_of(keep, forest_features(forest), "keep")), keep, added)
 
     def write_scores(
         self,
@@ -192,7 +195,8 @@ def open(
     Returns
     -------
     StreamTable
-        Table with the methods ``fit``, ``score``, ``write_scores``, ``offset``, ``rank_features`` and ``detect``.
+        Table with the methods ``fit``, ``score``, ``write_scores``, ``explain``, ``importance``, ``offset``,
+        ``rank_features`` and ``detect``.
 
     Raises
     ------

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from isoxide._common.files import clear_leftovers, read_file, replace_file
 from isoxide._forest.estimator import IsolationForest
-from isoxide._partitioned.columns import check_column, features_of, score_batch
+from isoxide._partitioned.columns import check_column, features_of
+from isoxide._partitioned.row_columns import RowColumns, ScoreColumns
 from isoxide.stream._engine import StreamEngine
 from isoxide.stream._prefetch import Prefetcher
 
@@ -33,7 +34,7 @@ _FILE_SUFFIXES = (".parquet", ".pq", ".parq")
 
 
 class ScoredStream:
-    """Columns of a stream, and the scores of its rows.
+    """Columns of a stream, and the columns that a forest adds to its rows.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class ScoredStream:
         Engine that reads the rows.
     keep : iterable of str
         Columns of the table to put before the scores.
-    score, anomaly : str
-        Names of the score columns.
+    added : RowColumns, optional
+        Columns that the forest adds to each row. By default these are ``score`` and ``anomaly``.
 
     Attributes
     ----------
@@ -59,27 +60,26 @@ class ScoredStream:
         forest: IsolationForest,
         engine: StreamEngine,
         keep: Iterable[str],
-        score: str = "score",
-        anomaly: str = "anomaly",
+        added: RowColumns | None = None,
     ) -> None:
         self.forest, self.engine, self.keep = forest, engine, list(keep)
+        self.added = ScoreColumns() if added is None else added
         self.features = features_of(forest, engine.schema, engine.name)
-        kept = [engine.schema.field(name) for name in self.keep]
-        self.schema = pa.schema([*kept, pa.field(score, pa.float64()), pa.field(anomaly, pa.bool_())])
+        fields = [engine.schema.field(name) for name in self.keep]
+        self.schema = pa.schema([*fields, *self.added.fields])
 
     def batches(self, first_row: int = 0) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, beginning with the row `first_row`."""
         columns = dict.fromkeys([*self.features, *self.keep])
         with Prefetcher(self.engine.source.batches(columns, first_row)) as batches:
-            for batch in self.engine.shown(batches, "scoring", first_row):
-                scores = score_batch(batch, self.features, self.forest)
-                kept = [batch.column(name) for name in self.keep]
-                arrays = [*kept, pa.array(scores), pa.array(scores < 0)]
+            for batch in self.engine.with_progress(batches, "scoring", first_row):
+                added = self.added.of(batch, self.features, self.forest)
+                arrays = [*(batch.column(name) for name in self.keep), *added]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 class ScoreWriter:
-    """Writer of the scores of a stream, together with some of its columns.
+    """Writer of the scores of a stream, together with columns of its table.
 
     Parameters
     ----------
@@ -89,18 +89,23 @@ class ScoreWriter:
         Engine that reads the rows.
     keep : iterable of str
         Names of the columns to write next to the scores.
+    added : RowColumns, optional
+        Columns that the forest adds to each row. By default these are ``score`` and ``anomaly``.
     """
 
-    def __init__(self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str]) -> None:
+    def __init__(
+        self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str], added: RowColumns | None = None
+    ) -> None:
         keep = list(keep)
+        added = ScoreColumns() if added is None else added
         for name in keep:
             check_column(engine.schema, name, "keep", engine.name)
-            if name in ("score", "anomaly"):
+            if name in added.names:
                 raise ValueError(f"keep has {name!r}, but scores are written to a column of this name; rename it")
             if keep.count(name) > 1:
                 raise ValueError(f"keep has {name!r} twice")
         self.forest, self.source = forest, engine.source
-        self.scored = ScoredStream(forest, engine, keep)
+        self.scored = ScoredStream(forest, engine, keep, added)
         self.schema, self.features = self.scored.schema, self.scored.features
 
     def frame(self) -> pd.DataFrame:
@@ -112,8 +117,8 @@ class ScoreWriter:
         for name in table.column_names:
             column = table[name]
             # Integers with missing cells may be identifiers, which floats would round.
-            is_whole = pa.types.is_integer(column.type) and column.null_count
-            columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_whole else None)
+            is_nullable = pa.types.is_integer(column.type) and column.null_count
+            columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_nullable else None)
         return pd.DataFrame(columns, columns=table.column_names)
 
     def write(self, out: Path, *, rows_per_file: int, resume: bool) -> int:
@@ -136,12 +141,12 @@ class ScoreWriter:
             return n_rows
         batches = Rebatcher(self.scored.batches(n_rows))
         while True:
-            taken = batches.take(rows_per_file)
+            file_batches = batches.take(rows_per_file)
             try:
-                first = next(taken)
+                first = next(file_batches)
             except StopIteration:
                 break
-            n_rows += self._replace(_numbered_file(out, n_files), itertools.chain([first], taken))
+            n_rows += self._replace(_numbered_file(out, n_files), itertools.chain([first], file_batches))
             n_files += 1
         if n_files == 0:
             # Write an empty file, from which readers learn the columns.
@@ -198,10 +203,10 @@ class ScoreWriter:
             out.mkdir(parents=True, exist_ok=True)
             text = json.dumps(note, indent=1)
             replace_file(out / _NOTE, lambda path: path.write_text(text))
-        return [*_rows_of_whole_files(out)]
+        return [*_rows_of_complete_files(out)]
 
 
-def _rows_of_whole_files(out: Path) -> Iterator[int]:
+def _rows_of_complete_files(out: Path) -> Iterator[int]:
     """Yield the number of rows of each file, up to the first one that is missing or damaged."""
     for number in itertools.count():
         try:
@@ -221,17 +226,18 @@ class Rebatcher:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
-        self._left: pa.RecordBatch | None = None
+        #: Rows of the last batch that were not taken yet.
+        self._remainder: pa.RecordBatch | None = None
 
     def take(self, n_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the next `n_rows` rows, or fewer at the end."""
         while n_rows > 0:
-            batch = self._left if self._left is not None else next(self._batches, None)
-            self._left = None
+            batch = self._remainder if self._remainder is not None else next(self._batches, None)
+            self._remainder = None
             if batch is None:
                 return
             if batch.num_rows > n_rows:
-                self._left, batch = batch.slice(n_rows), batch.slice(0, n_rows)
+                self._remainder, batch = batch.slice(n_rows), batch.slice(0, n_rows)
             n_rows -= batch.num_rows
             yield batch
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,42 @@ from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import days_of
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._document import plain
+from isoxide.ueba._document import json_value
 from isoxide.ueba._findings import Findings
+from isoxide.ueba._identifiers import document_id, finding_ids
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import Ranked, Scope, ranking
-from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules
+from isoxide.ueba._rarity import bands_of, check_bands, rarity_of
+from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules, rules_to_list
+from isoxide.ueba._shares import explain_rows
 
-__all__ = ["Detection", "assemble", "chosen_rules", "order_of_findings"]
+__all__ = ["Detection", "Highest", "assemble", "order_of_findings", "rules_or_default", "versions"]
+
+
+class Highest(NamedTuple):
+    """Row with the highest anomaly score; of several, the one with the latest time, then with the first entity."""
+
+    anomaly_score: float
+    entity: str | None
+    time: pd.Timestamp
+
+    @classmethod
+    def of(cls, anomaly_scores: NDArray[np.float64], entities: pd.Series, times: pd.Series) -> Highest:
+        """Return the row with the highest score; there is at least one row."""
+        rows = np.flatnonzero(anomaly_scores == anomaly_scores.max())
+        return max(
+            (
+                cls(float(anomaly_scores[row]), None if pd.isna(entity) else str(entity), time)
+                for row, entity, time in zip(rows, entities.iloc[rows], times.iloc[rows], strict=True)
+            ),
+            key=cls.precedence,
+        )
+
+    def precedence(self) -> tuple[Any, ...]:
+        """Return a key that is largest for the highest row."""
+        # Characters are negated, so that the first entity wins; a missing one comes last.
+        name = () if self.entity is None else (*(-ord(character) for character in self.entity), 1)
+        return self.anomaly_score, self.time, name
 
 
 @dataclass(frozen=True)
@@ -50,13 +79,17 @@ class Detection:
         Checksum of the decision scores of all rows in the order of the rows, or None if it is not known.
     rows : DataFrame
         Entity, time and features of the anomalies, in the order of the findings; the index is the row number.
-    scores : ndarray of shape (n_anomalies,)
-        Decision scores of the anomalies.
+    scores, anomaly_scores : ndarray of shape (n_anomalies,)
+        Decision scores of the anomalies, and their anomaly scores.
     severity : ndarray of shape (n_anomalies,)
-        Percentile of each negated score among the negated scores of all rows.
+        Percentile of each negated score among the negated scores of all rows of the reference.
+    rows_as_high : ndarray of int64, shape (n_anomalies,)
+        Number of rows of the reference that score as high as each anomaly or higher.
+    highest : Highest
+        Row with the highest anomaly score of all rows that were scored.
     days : DataFrame
-        One line per day of the table, in ascending order: ``day``, ``rows`` (number of rows) and ``lowest`` (lowest
-        score).
+        One line per day of the table, in ascending order: ``day``, ``rows`` (number of rows), ``lowest`` (lowest
+        decision score) and ``highest`` (highest anomaly score).
     first_seen : Series
         First day of the entity of each anomaly, with the index of `rows`.
     ranks : Ranked
@@ -65,6 +98,14 @@ class Detection:
         Function that returns a quantile of a feature, given its name and a number from 0 to 1.
     notes : list of str
         Warnings that detection gave.
+    n_reference : int, optional
+        Number of rows of the reference; by default that of the table.
+    comparisons : dict of str to Ranked, optional
+        Ranks of the same findings among other rows, by the name of these rows.
+    facts : dict, optional
+        Further entries of the manifest, which replace those of the table.
+    families : list of list of int, optional
+        Indices of the features of each family, whose shares are added up.
     """
 
     profile: TableProfile
@@ -77,15 +118,22 @@ class Detection:
     scores_sha256: str | None
     rows: pd.DataFrame
     scores: NDArray[np.float64]
+    anomaly_scores: NDArray[np.float64]
     severity: NDArray[np.float64]
+    rows_as_high: NDArray[np.int64]
+    highest: Highest
     days: pd.DataFrame
     first_seen: pd.Series
     ranks: Ranked
     quantile: Quantile
     notes: list[str]
+    n_reference: int | None = None
+    comparisons: dict[str, Ranked] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    families: list[list[int]] = field(default_factory=list)
 
 
-def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
+def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
     """Return the given rules as a list, or the default rules if `rules` is None."""
     if rules is None:
         return default_rules(options.zscores, domain_defaults=options.domain_defaults)
@@ -99,27 +147,52 @@ def order_of_findings(scores: NDArray[np.float64], times: Any) -> NDArray[np.int
     return positions
 
 
-def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions, rules: Iterable[Rule]) -> Findings:
+def assemble(
+    detection: Detection,
+    bands: Sequence[float],
+    ranks: RankOptions,
+    rules: Iterable[Rule],
+    asked: AnomalyOptions | None = None,
+    *,
+    explain: bool = True,
+) -> Findings:
     """Return the findings of a table.
 
     Parameters
     ----------
     detection : Detection
         Results of detection.
-    anomalies : AnomalyOptions
-        Options that chose the anomalies.
+    bands : sequence of three numbers
+        Limits of the bands of rarity.
     ranks : RankOptions
         Options that the ranks were computed with.
     rules : iterable of rule
         Rules that flag features of a finding.
+    asked : AnomalyOptions, optional
+        Options that chose the anomalies; None if a model did.
+    explain : bool, default=True
+        Whether the findings have contributions and shares of their features.
     """
     features, ranked = detection.features, detection.ranks
     frame = _findings_frame(detection)
+    n_reference = detection.profile.n_rows if detection.n_reference is None else detection.n_reference
+    rarity = rarity_of(detection.rows_as_high, n_reference)
+    ids = finding_ids(frame[detection.entity].tolist(), frame[detection.time])
     values = detection.rows[features].to_numpy(dtype=np.float64, na_value=np.nan)
     typical = np.array([[detection.quantile(name, q) for q in STATISTICS.values()] for name in features])
     scope = Scope(ranks.groups, detection.entity)
+    rules = list(rules)
+    settings = _settings(detection, bands, ranks, rules, asked)
     return Findings(
-        frame.assign(rank_rows=ranked.rank_rows, rank_among=ranked.rank_among),
+        frame.assign(
+            rank_rows=ranked.rank_rows,
+            rank_among=ranked.rank_among,
+            finding_id=pd.Series(ids, index=frame.index, dtype=object).astype(str),
+            anomaly_score=detection.anomaly_scores,
+            rarity=rarity,
+            rows_as_high=detection.rows_as_high,
+            band=pd.Series(bands_of(rarity, bands), index=frame.index, dtype=object).astype(str),
+        ),
         entity=detection.entity,
         time=detection.time,
         features=features,
@@ -130,17 +203,58 @@ def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions
         reference=typical_frame(features, typical),
         group_of=ranked.group_of,
         group_typical=ranked.group_typical,
+        comparisons=detection.comparisons,
+        explained=explain_rows(detection.forest, detection.rows[features], detection.families) if explain else None,
         flags=apply_rules(rules, features, values, detection.quantile),
         timeline=_timeline(detection),
         manifest={
             **_manifest(detection),
-            "threshold": plain(anomalies.threshold),
-            "alerts_per_month": plain(anomalies.alerts_per_month),
-            "ranking": ranking(ranks, scope, detection.profile.n_rows),
+            "threshold": None if asked is None else json_value(asked.threshold),
+            "alerts_per_month": None if asked is None else json_value(asked.alerts_per_month),
+            "bands": list(check_bands(bands)),
+            "reference_rows": n_reference,
+            "settings": settings,
+            "settings_id": document_id(settings),
+            "ranking": ranking(ranks, scope, n_reference),
             "notes": [*detection.notes, *detection.profile.warnings],
+            **detection.facts,
         },
         forest=detection.forest,
     )
+
+
+def _settings(
+    detection: Detection,
+    bands: Sequence[float],
+    ranks: RankOptions,
+    rules: Iterable[Rule],
+    asked: AnomalyOptions | None,
+) -> dict[str, Any]:
+    """Return everything but the rows that findings depend on, so that runs with equal settings can be compared."""
+    model = detection.facts.get("model")
+    amounts = ("threshold", "anomaly_threshold", "contamination", "alerts_per_month", "calibration_contamination")
+    return {
+        "entity": detection.entity,
+        "time": detection.time,
+        "features": list(detection.features),
+        "model": None if model is None else model["id"],
+        "forest": _parameters(detection.forest),
+        "amount": None if asked is None else {name: json_value(getattr(asked, name)) for name in amounts},
+        "ranks": ranks.to_dict(),
+        "rules": [
+            {name: value if isinstance(value, list) else json_value(value) for name, value in rule.items()}
+            for rule in rules_to_list(rules)
+        ],
+        "bands": list(check_bands(bands)),
+    }
+
+
+def _parameters(forest: IsolationForest) -> dict[str, Any]:
+    """Return the parameters of a forest that its trees depend on."""
+    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
+    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = str(parameters["random_state"])
+    return parameters
 
 
 def _findings_frame(detection: Detection) -> pd.DataFrame:
@@ -164,9 +278,6 @@ def _timeline(detection: Detection) -> pd.DataFrame:
 def _manifest(detection: Detection) -> dict[str, Any]:
     """Return the facts that are needed to reproduce the findings, and to check that they are the same."""
     profile, forest = detection.profile, detection.forest
-    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
-    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
-        parameters["random_state"] = str(parameters["random_state"])
     return {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "source": detection.source,
@@ -177,16 +288,23 @@ def _manifest(detection: Detection) -> dict[str, Any]:
         "first_day": profile.first_day,
         "last_day": profile.last_day,
         "features": list(detection.features),
-        "forest": parameters,
+        "forest": _parameters(forest),
         "offset": float(forest.offset_),
+        "anomaly_threshold": -float(forest.offset_),
+        "highest": {
+            "anomaly_score": detection.highest.anomaly_score,
+            "entity": detection.highest.entity,
+            "time": detection.highest.time.isoformat(),
+        },
         "anomalies": len(detection.rows),
         "scores_sha256": detection.scores_sha256,
         "profile": json.loads(json.dumps(profile.to_dict())),
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of those that results depend on."""
     import platform
     from importlib.metadata import version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ __all__ = ["Calibration", "calibrate"]
 
 #: Number of days in an average month, which alerts per month refer to.
 DAYS_PER_MONTH = 365.25 / 12
+#: Argument that messages name only if it was given.
+_ABSOLUTE = "anomaly_threshold"
 #: Largest number of rows that a tree draws with ``max_samples="auto"``.
 _MAX_AUTO_SAMPLES = 256
 
@@ -48,6 +50,8 @@ class Calibration:
         Rows that score at or below it are anomalies. None if `calibrate` was not given a number of anomalies.
     contamination : float or None
         Fraction of the rows that are anomalies. None if `calibrate` was not given a number of anomalies.
+    anomaly_scores : ndarray of shape (n_rows,)
+        Anomaly score of each row, from 0 to 1: the higher, the more abnormal. An average row has 0.5.
 
     See Also
     --------
@@ -60,6 +64,14 @@ class Calibration:
     calibration_contamination: float
     threshold: float | None = None
     contamination: float | None = None
+    anomaly_scores: NDArray[np.float64] = field(repr=False, kw_only=True)
+
+    @property
+    def anomaly_threshold(self) -> float | None:
+        """Return the anomaly score that a fraction `contamination` of the rows are above; None if it is not known."""
+        if self.contamination is None:
+            return None
+        return -float(np.percentile(-self.anomaly_scores, 100.0 * self.contamination))
 
     def contamination_at(self, threshold: float) -> float:
         """Return the fraction of all rows that score at or below a threshold.
@@ -154,13 +166,38 @@ class Calibration:
             lowest, highest = self.scores.min(), np.quantile(self.scores, 0.01)
             steps = np.round(np.arange(np.floor(lowest * 100) / 100 + 0.01, highest + 0.01, 0.01), 2)
             thresholds = sorted({*steps.tolist(), *([self.threshold] if self.threshold is not None else [])})
-        wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))
-        rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
+        ascending = np.sort(np.asarray(list(thresholds), dtype=np.float64))
+        rows = np.searchsorted(np.sort(self.scores), ascending, side="right")
         n_days = self.table.profile.n_period_days
         per_month = rows / n_days * DAYS_PER_MONTH
         return pd.DataFrame(
-            {"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
+            {"threshold": ascending, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
         )
+
+    def anomaly_thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
+        """Return the number of rows whose anomaly score is above each threshold.
+
+        Parameters
+        ----------
+        thresholds : list of float, optional
+            Anomaly scores, from 0 to 1. By default these are steps of 0.01 from the 99 % quantile of the anomaly scores
+            to the highest one, and `anomaly_threshold`.
+
+        Returns
+        -------
+        DataFrame
+            One row per threshold, in descending order: ``threshold``; ``rows`` (number of rows above it); ``share``
+            (fraction of all rows, from 0 to 1); and ``per_month`` (average number per month of 30.4 days).
+        """
+        scores = np.sort(self.anomaly_scores)
+        if thresholds is None:
+            first, last = np.floor(np.quantile(scores, 0.99) * 100), np.floor(scores[-1] * 100)
+            own = self.anomaly_threshold
+            thresholds = sorted({*(np.arange(first, last + 1) / 100).tolist(), *([] if own is None else [own])})
+        wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))[::-1]
+        rows = len(scores) - np.searchsorted(scores, wanted, side="right")
+        per_month = rows / self.table.profile.n_period_days * DAYS_PER_MONTH
+        return pd.DataFrame({"threshold": wanted, "rows": rows, "share": rows / len(scores), "per_month": per_month})
 
     def by_day(self) -> pd.DataFrame:
         """Summarise the scores of each day.
@@ -197,7 +234,7 @@ class Calibration:
 
     def _by(self, keys: pd.Series, name: str) -> pd.DataFrame:
         scores = pd.DataFrame({name: keys.to_numpy(), "score": self.scores})
-        scores["hit"] = False if self.threshold is None else self.scores <= self.threshold
+        scores["is_anomaly"] = False if self.threshold is None else self.scores <= self.threshold
         groups = scores.groupby(name)
         table = pd.DataFrame(
             {
@@ -205,7 +242,7 @@ class Calibration:
                 "lowest": groups["score"].min(),
                 "p01": groups["score"].quantile(0.01),
                 "median": groups["score"].median(),
-                "anomalies": groups["hit"].sum(),
+                "anomalies": groups["is_anomaly"].sum(),
             }
         )
         table["share"] = table["anomalies"] / table["rows"]
@@ -294,7 +331,9 @@ def calibrate(
     """
     check_amount(threshold, contamination, alerts_per_month)
     forest = fitted(table, forest, contamination=calibration_contamination, random_state=random_state, n_jobs=n_jobs)
-    study = Calibration(table, forest, forest.decision_function(table.X), calibration_contamination)
+    samples = forest.score_samples(table.X)
+    # The scores are the values of `decision_function`.
+    study = Calibration(table, forest, samples - forest.offset_, calibration_contamination, anomaly_scores=-samples)
     if alerts_per_month is not None:
         contamination = study.contamination_for(alerts_per_month)
     if threshold is not None:
@@ -302,7 +341,7 @@ def calibrate(
         check_share(contamination, threshold)
     elif contamination is not None:
         threshold = study.threshold_at(contamination)
-    return Calibration(table, forest, study.scores, calibration_contamination, threshold, contamination)
+    return replace(study, threshold=threshold, contamination=contamination)
 
 
 def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
@@ -326,7 +365,12 @@ def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
     return contamination
 
 
-def check_amount(threshold: float | None, contamination: float | None, alerts_per_month: float | None) -> None:
+def check_amount(
+    threshold: float | None,
+    contamination: float | None,
+    alerts_per_month: float | None,
+    anomaly_threshold: float | None = None,
+) -> None:
     """Check the arguments that choose the number of anomalies.
 
     Raises
@@ -336,18 +380,26 @@ def check_amount(threshold: float | None, contamination: float | None, alerts_pe
     ValueError
         If several are given, or one is out of range.
     """
-    given = {"threshold": threshold, "contamination": contamination, "alerts_per_month": alerts_per_month}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise ValueError(f"give only one of threshold, contamination and alerts_per_month, not {' and '.join(named)}")
-    for name in named:
-        value = given[name]
+    amounts = {
+        "threshold": threshold,
+        "anomaly_threshold": anomaly_threshold,
+        "contamination": contamination,
+        "alerts_per_month": alerts_per_month,
+    }
+    given = [name for name, value in amounts.items() if value is not None]
+    if len(given) > 1:
+        others = [name for name in amounts if name != "alerts_per_month" and (name in given or name != _ABSOLUTE)]
+        raise ValueError(f"give only one of {', '.join(others)} and alerts_per_month, not {' and '.join(given)}")
+    for name in given:
+        value = amounts[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be a number, not {value!r}")
     if contamination is not None and not 0 < contamination <= 0.5:
         raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
     if threshold is not None and not np.isfinite(threshold):
         raise ValueError(f"threshold={threshold!r} must be a finite score")
+    if anomaly_threshold is not None and not 0 < anomaly_threshold < 1:
+        raise ValueError(f"anomaly_threshold={anomaly_threshold!r} must be an anomaly score between 0 and 1")
 
 
 def check_share(share: float, threshold: float) -> None:
@@ -360,6 +412,18 @@ def check_share(share: float, threshold: float) -> None:
     """
     if share > 0.5:
         raise ValueError(f"{share:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
+
+
+def check_share_above(share: float, threshold: float) -> None:
+    """Refuse a threshold that more than half of the anomaly scores are above.
+
+    Raises
+    ------
+    ValueError
+        If `share` is above 0.5.
+    """
+    if share > 0.5:
+        raise ValueError(f"{share:.0%} of the rows score above {threshold:g}; at most half can be anomalies")
 
 
 def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
@@ -379,15 +443,52 @@ def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
     """
     if forest is not None and hasattr(forest, "offset_"):
         return []
-    max_samples = "auto" if forest is None else forest.max_samples
-    n_drawn = _MAX_AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
-    # A float is a fraction of the rows, so it cannot exceed their number.
-    if isinstance(n_drawn, float) or n_rows >= n_drawn:
+    n_drawn = _n_drawn(forest)
+    if n_drawn is None or n_rows >= n_drawn:
         return []
     return [
         f"the forest is fitted on a table of {n_rows:,} rows, fewer than the {n_drawn:,} rows that a tree draws, so "
         "every tree has seen every row; fit a forest on more rows, and pass it as forest"
     ]
+
+
+def check_training(n_rows: int, n_days: int, forest: IsolationForest | None, *, train_on_this: bool) -> None:
+    """Refuse to train on a table with fewer rows than a tree draws, or with a single day.
+
+    Parameters
+    ----------
+    n_rows, n_days : int
+        Numbers of rows and days of the table.
+    forest : IsolationForest, optional
+        Forest that the user gave. If it is fitted already, nothing is trained.
+    train_on_this : bool
+        Whether the user wants to train on the table nevertheless.
+
+    Raises
+    ------
+    ValueError
+        If the table is too small, and `train_on_this` is False.
+    """
+    if train_on_this or (forest is not None and hasattr(forest, "offset_")):
+        return
+    n_drawn = _n_drawn(forest)
+    reasons = []
+    if n_drawn is not None and n_rows < n_drawn:
+        reasons.append(f"it has {n_rows:,} rows, fewer than the {n_drawn:,} rows that a tree draws")
+    if n_days < 2:
+        reasons.append("all of its rows belong to one day")
+    if reasons:
+        raise ValueError(
+            f"the table is too small to train on: {' and '.join(reasons)}, so almost any row could be a finding; use "
+            "more rows or a model that was trained on more, or give train_on_this=True"
+        )
+
+
+def _n_drawn(forest: IsolationForest | None) -> int | None:
+    """Return the number of rows that a tree draws if there are enough; None if it is a fraction of the rows."""
+    max_samples = "auto" if forest is None else forest.max_samples
+    n_drawn = _MAX_AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
+    return None if isinstance(n_drawn, float) else int(n_drawn)
 
 
 def refuse_infinite(infinite: list[str]) -> None:

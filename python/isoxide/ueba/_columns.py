@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["RESULT_COLUMNS", "refuse_result_names"]
+__all__ = ["NEW_COLUMNS", "RESULT_COLUMNS", "refuse_result_names"]
 
+#: Columns that findings of JSON versions 1 to 3 do not have.
+NEW_COLUMNS = ("finding_id", "anomaly_score", "rarity", "rows_as_high", "band", "top_shares")
 #: Columns of `Findings.frame` and of `Findings.to_frame` besides entity, time, joined columns and features.
 RESULT_COLUMNS = (
     "score",
@@ -16,6 +18,7 @@ RESULT_COLUMNS = (
     "rank_rows",
     "rank_among",
     "reasons",
+    *NEW_COLUMNS,
 )
 
 

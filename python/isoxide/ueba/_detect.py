@@ -13,13 +13,23 @@ from isoxide._common.options import takes
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._assemble import Detection, assemble, chosen_rules, order_of_findings
-from isoxide.ueba._calibrate import calibrate, check_amount, fitted, small_table_notes
+from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings, rules_or_default
+from isoxide.ueba._calibrate import (
+    calibrate,
+    check_amount,
+    check_share_above,
+    check_training,
+    fitted,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Scope, rank_rows
-from isoxide.ueba._rules import Rule, asked_quantiles
+from isoxide.ueba._rarity import check_bands
+from isoxide.ueba._rules import Rule, quantiles_of_rules
+from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -70,7 +80,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Warns
     -----
     UserWarning
-        If no fitted forest is given and the table has fewer rows than a tree draws.
+        If a forest is fitted on a table that has fewer rows than a tree draws, since `train_on_this` is True.
 
     Examples
     --------
@@ -84,12 +94,14 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
-    check_amount(options.threshold, options.contamination, options.alerts_per_month)
+    check_amount(options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold)
+    bands = check_bands(options.bands)
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
     labels = None if groups is None else table.labels(groups)
-    rules = chosen_rules(options.rules, rank_options)
-    qs = asked_quantiles(rules)
+    rules = rules_or_default(options.rules, rank_options)
+    qs = quantiles_of_rules(rules)
+    check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination
     if options.threshold is not None or options.alerts_per_month is not None:
@@ -107,7 +119,13 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
             # No row reaches the threshold, so no contamination gives this offset; set the offset directly.
             forest, contamination = study.at_threshold(), None
     forest = fitted(table, forest, contamination=contamination, random_state=options.random_state, n_jobs=n_jobs)
-    scores = forest.decision_function(table.X)
+    if options.anomaly_threshold is not None:
+        forest.offset_ = np.float64(-options.anomaly_threshold)
+    anomaly_scores = -forest.score_samples(table.X)
+    # These are the values of `decision_function`.
+    scores = -anomaly_scores - forest.offset_
+    if options.anomaly_threshold is not None:
+        check_share_above(float(np.mean(scores < 0)), options.anomaly_threshold)
     anomalies = np.flatnonzero(scores < 0)
     anomalies = anomalies[order_of_findings(scores[anomalies], table.frame[table.time].to_numpy()[anomalies])]
     features = list(table.features)
@@ -117,7 +135,8 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         None if labels is None else labels.tolist(), statistics, rank_options, Scope(groups, table.entity), n_jobs,
     )  # fmt: skip
     first = table.days.groupby(table.frame[table.entity], sort=False, dropna=False).transform("min")
-    by_day = pd.DataFrame({"day": table.days.to_numpy(), "score": scores}).groupby("day")["score"]
+    of_rows = pd.DataFrame({"day": table.days.to_numpy(), "score": scores, "anomaly_score": anomaly_scores})
+    by_day = of_rows.groupby("day")
     detection = Detection(
         profile=table.profile,
         source=table.source,
@@ -129,12 +148,18 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         scores_sha256=hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
         rows=table.frame.iloc[anomalies][[table.entity, table.time, *features]],
         scores=scores[anomalies],
+        anomaly_scores=anomaly_scores[anomalies],
         # Negate the scores, since lower scores are more abnormal.
         severity=np.atleast_1d(percentileofscore(-scores, -scores[anomalies])),
-        days=pd.DataFrame({"rows": by_day.size(), "lowest": by_day.min()}).reset_index(),
+        rows_as_high=np.searchsorted(np.sort(scores), scores[anomalies], side="right").astype(np.int64),
+        highest=Highest.of(anomaly_scores, table.frame[table.entity], table.frame[table.time]),
+        days=pd.DataFrame(
+            {"rows": by_day.size(), "lowest": by_day["score"].min(), "highest": by_day["anomaly_score"].max()}
+        ).reset_index(),
         first_seen=first.iloc[anomalies],
         ranks=ranks,
         quantile=statistics.quantile,
         notes=notes,
+        families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
     )
-    return assemble(detection, options, rank_options, rules)
+    return assemble(detection, bands, rank_options, rules, options, explain=options.explain)

@@ -1,7 +1,7 @@
 """Read and write findings as a JSON document; reading checks every field.
 
 ```text
-format, version      "isoxide-findings", 3
+format, version      "isoxide-findings", 4
 manifest             record of how the findings were made, as in Findings
 entity, time         names of the columns
 time_zone            name of the time zone of all times, or null
@@ -9,21 +9,30 @@ joined               names of joined columns
 features             names of features
 reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
-timeline             [{day, rows, lowest, findings}]
-findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, rank_rows, rank_among,
-                       group, joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
-                       flags: [{feature, rule, limit}]}]
+comparisons          {name: groups as above}
+explanation          {expected: binary logarithm of the expected anomaly score, families: [[indices of features]]}
+timeline             [{day, rows, lowest, highest, findings}]
+findings             [{id, row, entity, time, score, anomaly_score, severity, rarity, band, day_rank, day_rows,
+                       rows_as_high, first_seen, rank_rows, rank_among, group, joined: {...}, values: [...],
+                       percentiles: [...], order: [...], directions: [...],
+                       contributions: [...] (to the binary logarithm of the anomaly score),
+                       flags: [{feature, rule, limit}],
+                       comparisons: {name: {rank_rows, rank_among, group, percentiles: [...], order: [...],
+                       directions: [...]}}}]
 ```
 
-Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 and 2 can be read, too. Version 1
-lacks time_zone, groups, rank_rows, rank_among and group; both versions use other names for some entries of the manifest
-(`_OLD_NAMES`).
+Findings without shares have no explanation and no contributions. Missing numbers are null. Times are in ISO 8601, days
+have no time zone. Versions 1 to 3 can be read, too. They lack id, anomaly_score, rows_as_high, rarity, band, highest,
+comparisons, explanation and contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group;
+versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,52 +41,42 @@ import pandas as pd
 
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
-from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._identifiers import finding_ids
+from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rarity import BANDS, rarity_of
+from isoxide.ueba._shares import load_explained
 
 __all__ = ["dump", "load", "read"]
 
-FORMAT, VERSION = "isoxide-findings", 3
+FORMAT, VERSION = "isoxide-findings", 4
 #: Names of manifest entries in versions 1 and 2, with their current names.
 _OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
 #: Limits for files, so that an untrusted file cannot exhaust memory.
 _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # rounding can make the largest percentile 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
+_MAX_COMPARISONS = 8
+#: Range of anomaly scores; those of early versions are differences of decision scores and an offset set by hand.
+_ANOMALY_SCORES = (-2 * fields.MAX_SCORE, 2 * fields.MAX_SCORE)
+
+#: Write a value as JSON; NaN and infinities, which JSON does not have, are refused.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def dump(findings: FindingsData) -> dict[str, Any]:
-    """Convert findings to a document of dicts, lists, strings and numbers for JSON."""
-    flags: dict[int, list[dict[str, Any]]] = {}
-    for flag in findings.flags.to_dict("records"):
-        entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
-        flags.setdefault(int(flag["row"]), []).append(entry)
-    rows = []
-    records = findings.frame.to_dict("records")
-    for number, (index, row) in enumerate(zip(findings.frame.index, records, strict=True)):
-        rows.append(
-            {
-                "row": int(index),
-                "entity": plain(row[findings.entity]),
-                "time": row[findings.time].isoformat(),
-                **{name: plain(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
-                "first_seen": row["first_seen"].isoformat(),
-                "rank_rows": _whole(row.get("rank_rows")),
-                "rank_among": plain(row.get("rank_among")),
-                "group": _group(findings, number),
-                "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": _numbers(findings.values[number]),  # noqa: PD011
-                "percentiles": _numbers(findings.percentiles[number]),
-                "order": findings.order[number].tolist(),
-                "directions": findings.directions[number].tolist(),
-                "flags": flags.get(number, []),
-            }
-        )
+def dump(findings: FindingsData) -> str:
+    """Return findings as the text of a JSON document.
+
+    The text is what the module `json` makes of the whole document. The lists of numbers, which are nearly all of it,
+    are written by `joined_rows`.
+    """
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
-    typical = findings.group_typical
-    return {
+    typical, explained = findings.group_typical, findings.explained
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "manifest": findings.manifest,
@@ -87,13 +86,106 @@ def dump(findings: FindingsData) -> dict[str, Any]:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
-        "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
-        "findings": rows,
+        "groups": None if typical is None else _typical(typical),
+        "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
+        **({} if explained is None else {"explanation": explained.to_dict()}),
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
+    return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
+
+
+def _rows(findings: FindingsData) -> Iterator[str]:
+    """Yield each finding as a JSON object."""
+    frame = findings.frame
+    columns = {name: frame[name].tolist() for name in frame.columns}
+    times, first_seen = columns[findings.time], columns["first_seen"]
+    lists = zip(
+        *(_finite_rows(matrix) for matrix in (findings.values, findings.percentiles)),  # noqa: PD011
+        *(joined_rows(matrix, ", ") for matrix in (findings.order, findings.directions)),
+        _contribution_lists(findings),
+        _flag_lists(findings),
+        strict=True,
+    )
+    names = ("score", "anomaly_score", "severity", "rarity", "band", "day_rank", "day_rows")
+    compared = _comparison_texts(findings)
+    cells = zip(*([json_value(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
+    nothing = [None] * len(frame)
+    ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
+    joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
+    rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
+    for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
+        values, percentiles, order, directions, contributions, flags = numbers
+        head = {
+            "id": str(columns["finding_id"][number]),
+            "row": int(index),
+            "entity": entity,
+            "time": times[number].isoformat(),
+            **dict(zip(names, figures, strict=True)),
+            "rows_as_high": _row_count(columns["rows_as_high"][number]),
+            "first_seen": first_seen[number].isoformat(),
+            "rank_rows": _row_count(rank_rows),
+            "rank_among": json_value(rank_among),
+            "group": _group(findings.group_of, number),
+            "joined": known,
+        }
+        yield (
+            f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
+            f'"directions": [{directions}], {contributions}"flags": [{flags}], '
+            f'"comparisons": {{{compared[number]}}}}}'
+        )
+
+
+def _contribution_lists(findings: FindingsData) -> Iterator[str]:
+    """Yield the entry with the contributions of each finding; empty texts if there are none."""
+    if findings.contributions is None:
+        return iter([""] * len(findings))
+    return (f'"contributions": [{numbers}], ' for numbers in _finite_rows(findings.contributions))
+
+
+def _comparison_texts(findings: FindingsData) -> list[str]:
+    """Return the ranks of each finding among other rows, as the entries of a JSON object."""
+    texts: list[list[str]] = [[] for _ in range(len(findings))]
+    for name, ranked in findings.comparisons.items():
+        lists = zip(
+            _finite_rows(ranked.percentiles),
+            *(joined_rows(matrix, ", ") for matrix in (ranked.order, ranked.directions)),
+            strict=True,
+        )
+        for number, (percentiles, order, directions) in enumerate(lists):
+            head = {
+                "rank_rows": int(ranked.rank_rows[number]),
+                "rank_among": ranked.rank_among[number],
+                "group": _group(ranked.group_of, number),
+            }
+            texts[number].append(
+                f'{_encode(name)}: {_encode(head)[:-1]}, "percentiles": [{percentiles}], "order": [{order}], '
+                f'"directions": [{directions}]}}'
+            )
+    return [", ".join(own) for own in texts]
+
+
+def _finite_rows(values: np.ndarray[Any, Any]) -> Iterator[str]:
+    """Yield each row of numbers as JSON, with null for those that are missing or infinite."""
+    return joined_rows(np.where(np.isfinite(values), values, np.nan), ", ", missing="null")
+
+
+def _flag_lists(findings: FindingsData) -> list[str]:
+    """Return the flags of each finding as JSON objects."""
+    lists: list[list[str]] = [[] for _ in range(len(findings))]
+    columns = (findings.flags[name].tolist() for name in ("row", "feature", "rule", "limit"))
+    # Most flags of a feature have the same limit. Zero has two signs, which are equal as keys.
+    texts: dict[Any, str] = {}
+    for row, feature, rule, limit in zip(*columns, strict=True):
+        text = texts.get((feature, rule, limit)) if limit else None
+        if text is None:
+            text = texts[feature, rule, limit] = _encode(
+                {"feature": json_value(feature), "rule": json_value(rule), "limit": json_value(limit)}
+            )
+        lists[int(row)].append(text)
+    return [", ".join(own) for own in lists]
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
@@ -101,16 +193,21 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
-def _whole(value: Any) -> int | None:
+def _typical(groups: Any) -> list[list[list[float | None]]]:
+    """Convert the typical values of groups to a list of [median, p95, p99] for each group."""
+    return [[_numbers(own) for own in group.T] for group in groups]
+
+
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
-    return None if value is None or np.isnan(value) else int(value)
+    return None if value is None or math.isnan(value) else int(value)
 
 
-def _group(findings: FindingsData, number: int) -> int | None:
+def _group(group_of: Any, number: int) -> int | None:
     """Return the index of a finding's group, or None if it has no ranks within a group."""
-    if findings.group_of is None or findings.group_of[number] < 0:
+    if group_of is None or group_of[number] < 0:
         return None
-    return int(findings.group_of[number])
+    return int(group_of[number])
 
 
 def _zone_name(zone: Any) -> str:
@@ -122,7 +219,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
@@ -131,7 +228,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
@@ -207,24 +304,35 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     entity, time = fields.text(document["entity"], "entity"), fields.text(document["time"], "time")
     if not features:
         raise ValueError("'features' is empty")
-    fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
+    # The names of columns that early versions did not have were free for joined columns.
+    known = {f"{name}_" if version < 4 and name in NEW_COLUMNS else name: name for name in joined}
+    joined = list(known)
+    fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])
+    is_free = NEW_COLUMNS if version < 4 else ()
+    fields.check_distinct([entity, time, *features, *joined, *(c for c in RESULT_COLUMNS if c not in is_free)])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
     zone = fields.zone(document["time_zone"] if version > 1 else None)
-    frame = _frame(rows, entity, time, joined, zone)
+    frame = _frame(rows, entity, time, known, zone)
     n_features = len(features)
     values = fields.matrix(rows, "values", n_features)
     percentiles = fields.matrix(rows, "percentiles", n_features, low=0.0, high=_MAX_PERCENTILE)
-    order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
-    if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
-        raise ValueError("'order' must name each feature once")
+    order = _order(rows, n_features)
     group_of, group_typical = None, None
     if version == 1:
         group_of, group_typical = _first_version(frame, manifest, n_features)
     else:
         frame["rank_rows"] = fields.counts(rows, "rank_rows")
         frame["rank_among"] = fields.texts(rows, "rank_among")
-        group_of, group_typical = _groups(document["groups"], rows, n_features)
+        group_of, group_typical = _groups(document["groups"], [row["group"] for row in rows], n_features)
+    if version > 3:
+        _add_rarity(frame, rows, manifest, entity, time)
+    else:
+        # Early versions have no exact anomaly scores, and no rarities.
+        frame["finding_id"] = finding_ids(frame[entity].tolist(), frame[time])
+        frame["anomaly_score"] = -(frame["score"] + manifest["offset"])
+        frame["rarity"] = frame["rows_as_high"] = np.nan
+        frame["band"] = ""
     frame = frame[[*(name for name in frame.columns if name not in joined), *joined]]
     return {
         "frame": frame,
@@ -239,14 +347,19 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"]),
+        "timeline": _timeline(document["timeline"], manifest["offset"], version),
+        "comparisons": _comparisons(document["comparisons"], rows, n_features) if version > 3 else {},
+        "explained": load_explained(document.get("explanation"), rows, n_features),
         "manifest": manifest,
         "joined": joined,
     }
 
 
-def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str], zone: Any) -> pd.DataFrame:
-    """Return the frame of findings without the columns that version 1 lacks."""
+def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: dict[str, str], zone: Any) -> pd.DataFrame:
+    """Return the frame of findings without the columns that early versions lack.
+
+    The keys of `joined` are the names of the joined columns, and the values their names in the document.
+    """
     return pd.DataFrame(
         {
             entity: pd.Series([fields.entity(row["entity"]) for row in rows], dtype=object).astype("str")
@@ -258,7 +371,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
             "first_seen": fields.days([row["first_seen"] for row in rows], "first_seen"),
-            **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
+            **{name: [fields.cell(fields.member(row["joined"], own)) for row in rows] for name, own in joined.items()},
         }
     ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
 
@@ -278,13 +391,63 @@ def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: in
     return np.full(len(frame), -1, dtype=np.intp), np.empty((0, n_features, len(STATISTICS)))
 
 
-def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[Any, Any]:
+def _add_rarity(
+    frame: pd.DataFrame, rows: list[dict[str, Any]], manifest: dict[str, Any], entity: str, time: str
+) -> None:
+    """Add the columns that early versions lack to a frame."""
+    frame["finding_id"] = finding_ids(frame[entity].tolist(), frame[time])
+    for own, row in zip(frame["finding_id"], rows, strict=True):
+        if own != fields.text(row["id"], "id"):
+            raise ValueError(f"'id' is {fields.short(row['id'])}, but must be {own!r} for this entity and time")
+    frame["anomaly_score"] = fields.numbers([row["anomaly_score"] for row in rows], "anomaly_score", *_ANOMALY_SCORES)
+    rows_as_high = fields.counts(rows, "rows_as_high")
+    n_reference = manifest["rows"] if manifest.get("reference_rows") is None else manifest["reference_rows"]
+    frame["rarity"] = rarity_of(rows_as_high, n_reference)
+    frame["rows_as_high"] = rows_as_high
+    bands = fields.texts(rows, "band")
+    unknown = [band for band in bands if band not in ("", *BANDS)]
+    if unknown:
+        raise ValueError(f"'band' is {fields.short(unknown[0])}, but must be empty, {', '.join(BANDS)}")
+    frame["band"] = pd.Series(bands, index=frame.index, dtype=object).astype(str)
+
+
+def _comparisons(typical: Any, rows: list[dict[str, Any]], n_features: int) -> dict[str, Ranked]:
+    """Return the ranks among other rows, by the name of these rows."""
+    if not isinstance(typical, dict) or len(typical) > _MAX_COMPARISONS:
+        raise ValueError(f"'comparisons' must be an object with at most {_MAX_COMPARISONS} entries")
+    comparisons = {}
+    for name, groups in typical.items():
+        fields.text(name, "comparisons")
+        own = fields.records([row["comparisons"][name] for row in rows], "comparisons", len(rows))
+        among = fields.names([row["rank_among"] for row in own], "rank_among", len(rows))
+        group_of, group_typical = _groups([] if groups is None else groups, [row["group"] for row in own], n_features)
+        comparisons[name] = Ranked(
+            fields.matrix(own, "percentiles", n_features, low=0.0, high=_MAX_PERCENTILE),
+            _order(own, n_features),
+            fields.integer_matrix(own, "directions", n_features, -1, 1).astype(np.int8),
+            fields.integers([row["rank_rows"] for row in own], "rank_rows", 0),
+            among,
+            group_of,
+            group_typical,
+        )
+    return comparisons
+
+
+def _order(rows: list[dict[str, Any]], n_features: int) -> np.ndarray[Any, Any]:
+    """Return the order of the features of each finding, which names each feature once."""
+    order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
+    if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
+        raise ValueError("'order' must name each feature once")
+    return order
+
+
+def _groups(groups: Any, group_of: list[Any], n_features: int) -> tuple[Any, Any]:
     """Return `group_of` and `group_typical`, which are both None if there are no groups."""
     if groups is None:
-        if any(row["group"] is not None for row in rows):
+        if any(group is not None for group in group_of):
             raise ValueError("a finding has a 'group', but the document has no 'groups'")
         return None, None
-    if not isinstance(groups, list) or len(groups) > len(rows):
+    if not isinstance(groups, list) or len(groups) > len(group_of):
         raise ValueError("'groups' must be a list, not longer than the findings")
     for group in groups:
         if not isinstance(group, list) or len(group) != len(STATISTICS):
@@ -292,7 +455,7 @@ def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[A
     typical = [
         fields.matrix([{"groups": group[k]} for group in groups], "groups", n_features) for k in range(len(STATISTICS))
     ]
-    numbers = [-1 if row["group"] is None else row["group"] for row in rows]
+    numbers = [-1 if group is None else group for group in group_of]
     return fields.integers(numbers, "group", -1, len(groups) - 1).astype(np.intp), np.stack(typical, axis=2)
 
 
@@ -320,15 +483,20 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any) -> pd.DataFrame:
+def _timeline(timeline: Any, offset: float, version: int) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
         raise ValueError("'timeline' is empty")
+    lowest = fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE)
+    highest = -(lowest + offset)
+    if version > 3:
+        highest = fields.numbers([day["highest"] for day in days], "highest", *_ANOMALY_SCORES)
     return pd.DataFrame(
         {
             "day": fields.days([day["day"] for day in days], "day"),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
-            "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
+            "lowest": lowest,
+            "highest": highest,
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),
         }
     )

@@ -1,4 +1,4 @@
-"""Checks of the fields of an untrusted JSON document: type, range and size.
+"""Check the type, range and size of the fields of an untrusted JSON document.
 
 Each function converts a field to the type in `Findings`, or raises a ValueError that names the field.
 """
@@ -251,7 +251,7 @@ def day(value: Any, name: str) -> str:
 
 
 def manifest(value: Any) -> dict[str, Any]:
-    """Check a manifest: entries that reports show one by one, and all others for plain types and limits."""
+    """Check the entries of a manifest that reports show, and that all others are JSON values within limits."""
     if not isinstance(value, dict):
         raise ValueError(f"'manifest' is {short(value)}, but must be an object")
     for name in ("first_day", "last_day"):
@@ -259,6 +259,7 @@ def manifest(value: Any) -> dict[str, Any]:
     for name in ("days", "rows", "entities"):
         integers([value[name]], name, 1)
     numbers([value["offset"]], "offset")
+    _check_highest(value)
     ranking = _optional(value, "ranking", dict)
     if ranking.get("groups") is not None:
         text(ranking["groups"], "groups")
@@ -272,8 +273,20 @@ def manifest(value: Any) -> dict[str, Any]:
     for column, reason in _optional(profile, "left_out", dict).items():
         text(column, "left_out")
         text(reason, "left_out")
-    _check_plain(value)
+    check_json_values(value, "manifest")
     return value
+
+
+def _check_highest(value: dict[str, Any]) -> None:
+    """Check the entries about anomaly scores, which early versions lack."""
+    if value.get("anomaly_threshold") is not None:
+        numbers([value["anomaly_threshold"]], "anomaly_threshold")
+    if value.get("reference_rows") is not None:
+        integers([value["reference_rows"]], "reference_rows", 1)
+    if highest := _optional(value, "highest", dict):
+        numbers([highest["anomaly_score"]], "anomaly_score")
+        entity(highest["entity"])
+        text(highest["time"], "time")
 
 
 def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
@@ -286,23 +299,23 @@ def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
     return value
 
 
-def _check_plain(value: Any) -> None:
-    """Refuse a manifest with too many entries, or with numbers or text that cannot be written again."""
+def check_json_values(value: Any, name: str) -> None:
+    """Refuse a document with too many entries, or with numbers or text that cannot be written again."""
     pending, n_entries = [value], 0
     while pending:
         item = pending.pop()
         n_entries += 1
         if n_entries > _MAX_ENTRIES:
-            raise ValueError(f"'manifest' has more than {_MAX_ENTRIES:,} entries")
+            raise ValueError(f"{name!r} has more than {_MAX_ENTRIES:,} entries")
         if isinstance(item, dict):
             for key in item:
-                text(key, "manifest")
+                text(key, name)
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
         elif isinstance(item, str):
-            text(item, "manifest")
+            text(item, name)
         elif isinstance(item, int):
-            integers([int(item)], "manifest", -_MAX_INTEGER)
+            integers([int(item)], name, -_MAX_INTEGER)
         elif item is not None:
-            numbers([item], "manifest")
+            numbers([item], name)

@@ -13,11 +13,11 @@ from typing import Any
 from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
-from isoxide.ueba._again import rank_again
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
+from isoxide.ueba._reranking import rerank
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
 
@@ -36,7 +36,11 @@ class Findings(FindingsData):
         ``score`` (the decision function); ``severity`` (from 0 to 100, which marks the most abnormal row of the table);
         ``day_rank`` (rank of the score among the ``day_rows`` rows of the same day, 1 for the lowest score);
         ``first_seen`` (the entity's first day in the table); ``rank_rows`` (number of rows that the values are ranked
-        among); ``rank_among`` (description of these rows, or the reason why there are no ranks); and joined columns.
+        among); ``rank_among`` (description of these rows, or the reason why there are no ranks); ``finding_id``
+        (identifier, the same in every file and run); ``anomaly_score`` (from 0 to 1, higher for more abnormal rows, and
+        independent of the number of findings); ``rarity`` (number of rows of the reference for each one that scores as
+        high); ``rows_as_high`` (number of these rows; if it is 0, `rarity` is a lower limit); ``band`` (``"minor"``,
+        ``"major"``, ``"critical"`` or empty); and joined columns.
     entity, time : str
         Names of the columns with the entity and the time.
     features : list of str
@@ -53,7 +57,8 @@ class Findings(FindingsData):
         One row per value that a rule flags: ``row`` (index of the finding), ``feature``, ``value``, ``rule`` and
         ``limit``.
     timeline : pandas.DataFrame
-        One row per day: ``day``, ``rows`` and ``findings`` (their numbers), and ``lowest`` (the lowest score).
+        One row per day: ``day``, ``rows`` and ``findings`` (their numbers), ``lowest`` (the lowest score), and
+        ``highest`` (the highest anomaly score).
     manifest : dict
         Record of how the findings were made: input, parameters, versions.
     forest : IsolationForest or None
@@ -64,6 +69,18 @@ class Findings(FindingsData):
         With groups, the index of each finding's group in `group_typical`, or -1 if it has no ranks.
     group_typical : ndarray of shape (n_groups, n_features, 3) or None
         With groups, the typical values of each group; `typical` returns those of each finding.
+    contributions, shares : ndarray of shape (n_findings, n_features) or None
+        Contribution of each feature to the binary logarithm of the anomaly score, where a positive value makes the
+        finding more anomalous, and its share in what does, from 0 to 1. They tell what moved the score, and not what
+        caused the anomaly. They are None for files of early versions and with ``explain=False``.
+    expected_score : float or None
+        Anomaly score that is expected of a row of which nothing is known.
+    families : list of list of str
+        Features that move together in the table, whose shares `share_table` adds up.
+    comparisons : dict of str to tuple
+        For findings of a `Model`, ranks among other rows than all training rows, as tuples with the fields
+        ``percentiles``, ``directions``, ``rank_rows``, ``rank_among`` and others: ``"peers"`` if the model has groups,
+        and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
 
     See Also
     --------
@@ -111,15 +128,15 @@ class Findings(FindingsData):
             If `users` lacks entities of the findings; the warning names them.
         """
         on = self.entity if on is None else on
-        known = read_users(users, on, columns, sep)
-        for column in known.columns:
+        loaded = read_users(users, on, columns, sep)
+        for column in loaded.columns:
             if column in RESULT_COLUMNS or column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings already have a column {column!r}; rename the column of users")
         entities = text_labels(self.frame[self.entity].tolist(), self.entity)
-        if (message := unmatched_warning(known, entities)) is not None:
+        if (message := unmatched_warning(loaded, entities)) is not None:
             warnings.warn(message, stacklevel=2)
         joined = copy.copy(self)
-        added = {name: column.set_axis(self.frame.index) for name, column in matched(known, entities).items()}
+        added = {name: column.set_axis(self.frame.index) for name, column in matched(loaded, entities).items()}
         joined.frame = self.frame.assign(**added)
         joined.joined = [*self.joined, *added]
         return joined
@@ -178,7 +195,7 @@ class Findings(FindingsData):
             range.
         """
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, self.domain_defaults).check()
-        return rank_again(self, table, reference, options, n_jobs)
+        return rerank(self, table, reference, options, n_jobs)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write the result of `to_frame` as CSV that is safe to open in a spreadsheet.
@@ -232,7 +249,7 @@ class Findings(FindingsData):
         Path
             The path of the file.
         """
-        text = json.dumps(_document.dump(self), ensure_ascii=False, allow_nan=False)
+        text = _document.dump(self)
         return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def to_markdown(

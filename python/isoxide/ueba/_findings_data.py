@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.format import format_share
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rarity import rarity_text
 from isoxide.ueba._rules import SHOWN_FLAGS
+from isoxide.ueba._shares import Explained
 
 __all__ = ["FindingsData"]
 
 #: Percentiles that `cutoff_table` shows by default.
 CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
+
+#: Features that `to_frame` names with their shares.
+_N_TOP_SHARES = 5
 
 
 class FindingsData:
@@ -46,6 +53,8 @@ class FindingsData:
         group_typical: NDArray[np.float64] | None = None,
         joined: Sequence[str] = (),
         forest: IsolationForest | None = None,
+        comparisons: Mapping[str, Ranked] | None = None,
+        explained: Explained | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -55,6 +64,8 @@ class FindingsData:
         self.group_of, self.group_typical = group_of, group_typical
         self.joined = list(joined)
         self.forest = forest
+        self.comparisons = dict(comparisons or {})
+        self.explained = explained
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -73,6 +84,67 @@ class FindingsData:
     def domain_defaults(self) -> bool:
         """Return the option `domain_defaults` of `isoxide.ueba.detect` with which the findings were made."""
         return bool(self.ranking.get("domain_defaults", True))
+
+    @property
+    def contributions(self) -> NDArray[np.float64] | None:
+        """Return the contribution of each feature to the binary logarithm of each anomaly score, or None.
+
+        A positive contribution makes the finding more anomalous, and 1 doubles the anomaly score.
+        """
+        return None if self.explained is None else self.explained.contributions
+
+    @property
+    def shares(self) -> NDArray[np.float64] | None:
+        """Return the share of each feature in what makes each finding anomalous, from 0 to 1, or None.
+
+        Features that make a finding less anomalous have 0, and the shares of a finding add up to 1.
+        """
+        return None if self.explained is None else self.explained.shares()
+
+    @property
+    def expected_score(self) -> float | None:
+        """Return the anomaly score that is expected of a row of which nothing is known, or None."""
+        return None if self.explained is None else float(2**self.explained.expected)
+
+    @property
+    def families(self) -> list[list[str]]:
+        """Return the names of the features of each family: features that move together in the table."""
+        families = [] if self.explained is None else self.explained.families
+        return [[self.features[j] for j in family] for family in families]
+
+    def share_table(self, number: int = 0) -> pd.DataFrame:
+        """Return the share of each feature or family in what makes a finding anomalous.
+
+        Parameters
+        ----------
+        number : int, default=0
+            Position of the finding; negative ones count from the end.
+
+        Returns
+        -------
+        DataFrame
+            One row per family, or feature of no family, the largest share first. The columns are ``features`` (list of
+            names, the largest share first) and ``share`` (from 0 to 1). Features with a share of 0 are left out.
+
+        Raises
+        ------
+        IndexError
+            If there is no such finding.
+        ValueError
+            If the findings have no shares, because they come from a file of an early version or were made with
+            ``explain=False``.
+        """
+        if self.explained is None:
+            raise ValueError("the findings have no shares; call detect with explain=True")
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"number={number} is out of range: there are {len(self)} findings")
+        groups = self.explained.by_family(self.explained.shares()[number])
+        return pd.DataFrame(
+            {
+                "features": pd.Series([[self.features[j] for j in group.features] for group in groups], dtype=object),
+                "share": np.array([group.share for group in groups], dtype=np.float64),
+            }
+        )
 
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
         """Return the typical value that each value of the findings is compared with.
@@ -95,11 +167,64 @@ class FindingsData:
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
-        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        overall = self.reference[statistic].to_numpy(dtype=np.float64)
         if self.group_of is None or self.group_typical is None:
-            return np.broadcast_to(whole, (len(self), len(self.features)))
+            return np.broadcast_to(overall, (len(self), len(self.features)))
         values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
         return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
+
+    @property
+    def anomaly_threshold(self) -> float:
+        """Return the anomaly score that all findings are above, from 0 to 1."""
+        threshold = self.manifest.get("anomaly_threshold")
+        return -float(self.manifest["offset"]) if threshold is None else float(threshold)
+
+    @property
+    def n_reference(self) -> int:
+        """Return the number of rows that the scores are compared with."""
+        n_rows = self.manifest.get("reference_rows")
+        return int(self.manifest["rows"] if n_rows is None else n_rows)
+
+    def rarity_texts(self) -> list[str]:
+        """Return how rare the score of each finding is.
+
+        Returns
+        -------
+        list of str
+            Texts such as ``"1 in 7,300"``: one row in 7,300 of the reference scores as high. The text is ``"-"`` if the
+            findings come from a file of an early version.
+        """
+        n_as_high = self.frame["rows_as_high"]
+        return ["-" if pd.isna(n) else rarity_text(int(n), self.n_reference) for n in n_as_high]
+
+    def comparison_table(self, number: int) -> pd.DataFrame:
+        """Return the ranks of a finding among all rows, among its peers and in its own history, side by side.
+
+        Parameters
+        ----------
+        number : int
+            Position of the finding, from 0.
+
+        Returns
+        -------
+        DataFrame
+            One row per feature, the most unusual feature first. The columns are ``value``, and ``percentile``,
+            ``median`` and ``p99`` of all rows, followed by ``peers_percentile``, ``peers_median`` and so on for each
+            of `comparisons`. Numbers are NaN where the finding has no ranks.
+        """
+        order = self.order[number]
+        columns = {
+            "value": self.values[number],
+            "percentile": self.percentiles[number],
+            "median": self.typical("median")[number],
+            "p99": self.typical("p99")[number],
+        }
+        for name, ranked in self.comparisons.items():
+            columns[f"{name}_percentile"] = ranked.percentiles[number]
+            typical = ranked.typical(len(self.features))[number]
+            columns |= {f"{name}_median": typical[:, 0], f"{name}_p99": typical[:, 2]}
+        index = pd.Index([self.features[j] for j in order], name="feature")
+        return pd.DataFrame({name: values[order] for name, values in columns.items()}, index=index)
 
     def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
         """Return the findings of each day, or of each value of a column.
@@ -141,11 +266,11 @@ class FindingsData:
         ndarray of bool, shape (n_findings, n_features)
             True for unusual values. A value without a percentile does not reach any cutoff.
         """
-        always_chosen = set(select(self.features, always_show))
-        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
+        always_shown = set(select(self.features, always_show))
+        is_always_shown = np.array([name in always_shown for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
-        return chosen
+            is_selected: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
+        return is_selected
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
@@ -168,14 +293,14 @@ class FindingsData:
             that reach it); and ``none`` (number of findings without such a feature). If there are no findings, these
             are NaN, 0 and 0.
         """
-        wanted = list(cutoffs)
-        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
+        cutoffs = list(cutoffs)
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in cutoffs]
         return pd.DataFrame(
             {
-                "cutoff": wanted,
-                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
-                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
-                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
+                "cutoff": cutoffs,
+                "mean": np.array([n.mean() if len(self) else np.nan for n in counts], dtype=np.float64),
+                "min": np.array([n.min() if len(self) else 0 for n in counts], dtype=int),
+                "none": np.array([(n == 0).sum() for n in counts], dtype=int),
             }
         )
 
@@ -195,20 +320,20 @@ class FindingsData:
             Number of findings by feature name, the most frequent feature first. Features that are never unusual are
             left out.
         """
-        chosen = self.selected(cutoff, always_show)
-        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
+        selected = self.selected(cutoff, always_show)
+        counts = pd.Series(selected.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
         # Equally frequent features are in the order in which they first appear.
-        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        first = {name: position for position, name in enumerate(self._in_order(selected))}
         positions = np.array([first[name] for name in counts.index])
         return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
 
-    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
-        """Yield each chosen feature once, in the order in which findings list them."""
+    def _in_order(self, selected: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each selected feature once, in the order in which findings list them."""
         seen: set[int] = set()
         for row, order in enumerate(self.order):
             for j in order:
-                if chosen[row, j] and j not in seen:
+                if selected[row, j] and j not in seen:
                     seen.add(int(j))
                     yield self.features[j]
 
@@ -218,12 +343,24 @@ class FindingsData:
         Returns
         -------
         DataFrame
-            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
-            features.
+            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it),
+            ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
+            62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
         wide = self.frame.copy()
-        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
-        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
-        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
+        reasons: list[list[str]] = [[] for _ in range(len(self))]
+        for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
+            reasons[int(row)].append(f"{feature} {rule}")
+        wide["reasons"] = ["; ".join(own) for own in reasons]
+        if self.shares is not None:
+            wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)
+
+    def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:
+        """Return the features with the largest shares of each finding as text."""
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :_N_TOP_SHARES]
+        return [
+            "; ".join(f"{self.features[j]} {format_share(own[j])}" for j in positions if own[j] > 0)
+            for own, positions in zip(shares, order, strict=True)
+        ]

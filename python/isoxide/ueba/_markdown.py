@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._common.format import format_time, format_value
+from isoxide._common.format import format_share, format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, left_out, notes, rank_descriptions, shown_features
+from isoxide.ueba._shares import parts_of
+from isoxide.ueba._texts import (
+    LongTexts,
+    ValueTexts,
+    entity_groups,
+    left_out,
+    notes,
+    quiet_text,
+    rank_descriptions,
+    shown_features,
+)
 
 __all__ = ["escape", "render"]
 
+#: Columns that are aligned to the right.
+_NUMBERS = {"Anomaly score", "Rarity", "Value", "Typical", "Percentile", "Share"}
+_ABOUT_SHARES = (
+    "A share is the part of a feature in what made the score of a row more abnormal (exact Shapley values of the "
+    "forest, which add up to 100 %). Shares of features that move together are added up below each table. A share "
+    "tells what moved the score. It is not better at naming the culprit than percentiles on both sides are, so look at "
+    "both."
+)
 #: Characters with a meaning in CommonMark or in its tables.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&=:$^@\"'])")
 #: Line breaks, other control characters, and marks that change the direction of the text after them.
@@ -45,7 +66,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     cutoff : float
         Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
-        Order of the entities: by their lowest score, or by name.
+        Order of the entities: by their highest anomaly score, or by name.
 
     Raises
     ------
@@ -54,29 +75,29 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
-    features = shown_features(findings, selected)
-    frame = findings.frame.reset_index(drop=True)
-    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
-    columns += ["Typical", "Percentile"]
-    rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
-    medians = findings.typical("median")
-    # Findings are in the order of their scores, so groups are in the order of their lowest score.
-    for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
-        known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
+    grouped = [] if among_by_finding is None else ["Ranked among"]
+    columns = ["Day", "Anomaly score", "Rarity", "Band", *grouped, "Feature", "Value", "Typical", "Percentile"]
+    columns += [] if findings.explained is None else ["Share"]
+    rule = "|".join("--:" if name in _NUMBERS else "---" for name in columns)
+    tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
+    summaries = _share_summaries(findings, shown_features(findings, selected), long)
+    joined_columns = [findings.frame[name].tolist() for name in findings.joined]
+    for entity, numbers in entity_groups(findings, sort=order == "entity"):
+        joined = [_shown(cells[numbers[0]], long) for cells in joined_columns]
         lines += [
-            f"## {', '.join([_shown(entity, long), *known])}",
+            f"## {', '.join([_shown(entity, long), *joined])}",
             "",
             f"| {' | '.join(columns)} |",
             f"|{rule}|",
         ]
-        for number in rows.index:
-            ranked_among = None if own_among is None else _shown(own_among[number], long)
-            lines += _finding(findings, number, features[number], medians[number], ranked_among, long)
+        for number in numbers:
+            lines += tables(number)
+        lines += ["", *(summaries(number) for number in numbers)] if findings.explained is not None else []
         lines.append("")
     if not len(findings):
-        lines += ["No row is an anomaly.", ""]
+        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
@@ -107,12 +128,14 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The lower a score, the more abnormal"
-        f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The higher an anomaly"
+        f" score, the more abnormal the row; findings are above {findings.anomaly_threshold:.4f}. A rarity of 1 in 100"
+        f" means that one row of the reference in 100 scores as high. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
         f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
         "",
+        *([] if findings.explained is None else [_ABOUT_SHARES, ""]),
     ]
 
 
@@ -129,28 +152,59 @@ def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
     return ["## Columns that are not features", "", *lines, ""] if lines else []
 
 
-def _finding(
-    findings: FindingsData,
-    number: int,
-    features: list[int],
-    medians: NDArray[np.float64],
-    among: str | None,
-    long: LongTexts,
-) -> list[str]:
-    """Return the lines of a finding in the table of its entity."""
-    row = findings.frame.iloc[number]
-    first = [format_time(row[findings.time]), f"{row['score']:.6f}", f"{row['severity']:.2f}"]
-    lead, lines = first if among is None else [*first, among], []
-    for j in features:
-        arrow = {1: " ↑", -1: " ↓"}.get(int(findings.directions[number, j]), "")
-        percentile = findings.percentiles[number, j]
-        cells = (
-            *lead,
-            f"{_shown(findings.features[j], long)}{arrow}",
-            format_value(findings.values[number, j]),  # noqa: PD011
-            format_value(medians[j]),
-            "-" if np.isnan(percentile) else f"{percentile:.2f}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-        lead = [""] * len(lead)
+def _share_summaries(findings: FindingsData, features: list[list[int]], long: LongTexts) -> Callable[[int], str]:
+    """Return a function that returns the line with the largest shares of a finding."""
+    times, explained, shares = findings.frame[findings.time].tolist(), findings.explained, findings.shares
+    if explained is None or shares is None:
+        return lambda number: ""
+
+    def summary(number: int) -> str:
+        parts = []
+        for part in parts_of(explained, shares[number]):
+            named = [_shown(findings.features[j], long) for j in part.named]
+            more = [f"{part.n_more} {'more' if named else 'others'}"] if part.n_more else []
+            parts.append(f"{' + '.join([*named, *more])} {part.share}")
+        parts[:1] = [f"{part} of the abnormality" for part in parts[:1]] or ["no feature makes the score more abnormal"]
+        listed = format_share(float(shares[number][features[number]].sum()))
+        return f"- {format_time(times[number])}: {'; '.join(parts)}. The features in the table add up to {listed}."
+
+    return summary
+
+
+def _tables(
+    findings: FindingsData, features: list[list[int]], among_by_finding: list[str] | None, long: LongTexts
+) -> Callable[[int], list[str]]:
+    """Return a function that returns the lines of a finding in the table of its entity."""
+    frame = findings.frame
+    times, scores, bands = (frame[name].tolist() for name in (findings.time, "anomaly_score", "band"))
+    rarities = findings.rarity_texts()
+    values, percentiles = findings.values.tolist(), findings.percentiles.tolist()  # noqa: PD011
+    medians, directions = findings.typical("median").tolist(), findings.directions.tolist()
+    texts, arrows = ValueTexts(), {1: " ↑", -1: " ↓"}
+    shares = None if findings.shares is None else findings.shares.tolist()
+
+    @functools.cache
+    def name(j: int) -> str:
+        return _shown(findings.features[j], long)
+
+    @functools.cache
+    def percentile_text(percentile: float) -> str:
+        return "-" if math.isnan(percentile) else f"{percentile:.2f}"
+
+    def lines(number: int) -> list[str]:
+        lead = f"| {format_time(times[number])} | {scores[number]:.4f} | {rarities[number]} | {bands[number]} | "
+        blank = "|  |  |  |  | "
+        if among_by_finding is not None:
+            lead, blank = f"{lead}{_shown(among_by_finding[number], long)} | ", f"{blank} | "
+        own = values[number], medians[number], percentiles[number], directions[number]
+        own_values, own_medians, own_percentiles, own_directions = own
+        written = [
+            f"{blank}{name(j)}{arrows.get(own_directions[j], '')} | {format_value(own_values[j])} | "
+            f"{texts[own_medians[j]]} | {percentile_text(own_percentiles[j])} |"
+            f"{'' if shares is None else f' {format_share(shares[number][j])} |'}"
+            for j in features[number]
+        ]
+        written[0] = f"{lead}{written[0].removeprefix(blank)}"
+        return written
+
     return lines

@@ -1,4 +1,4 @@
-"""Exact quantiles of many columns at once: the values of ``pandas.Series.quantile`` without its cost per column."""
+"""Compute exact quantiles of many columns at once: the values of ``pandas.Series.quantile``, but faster."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from numpy.typing import NDArray
 from isoxide._common.quantiles import quantile_position
 from isoxide._frames.adapter import pandas_column
 
-__all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
+__all__ = ["STATISTICS", "TableQuantiles", "column_numbers", "quantiles", "typical_frame"]
 
-#: Typical values of a feature, and the quantiles they are.
+#: Typical values of a feature, each with its quantile.
 STATISTICS = {"median": 0.5, "p95": 0.95, "p99": 0.99}
-#: Dtypes whose values are interpolated in float32, as pandas does it.
+#: Dtypes whose values are interpolated in float32, as in pandas.
 _FLOAT32 = (np.dtype(np.float32), pd.Float32Dtype())
-#: Cells that are copied at a time.
+#: Maximum number of cells that are copied at once.
 _BLOCK_CELLS = 2**22
 
 
 def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return quantiles of each row of a matrix, missing values left out.
+    """Return quantiles of the values in each row of a matrix that are not missing.
 
-    Neighbours are interpolated as `numpy.quantile` does it, so that each result has the bits of
-    ``pandas.Series.quantile`` and of `isoxide._partitioned.quantiles.Quantiles`.
+    Each result is bit-identical to ``pandas.Series.quantile`` and to `isoxide._partitioned.quantiles.Quantiles`.
 
     Parameters
     ----------
     values : ndarray of shape (n_columns, n_values)
-        A column of the table in each row; it is reordered in place.
+        Columns of a table, each as a row of the matrix, which is reordered in place.
     qs : sequence of float
-        From 0 to 1.
+        Quantiles, from 0 to 1.
     is_float32 : ndarray of bool, shape (n_columns,)
-        Which columns hold float32 values: neighbours are subtracted in this type, and where values are missing the
-        result is rounded to it.
+        Mask of the columns that hold float32 values. Their neighbours are subtracted in float32, and the result is
+        rounded to float32 if values are missing.
 
     Returns
     -------
     ndarray of shape (n_columns, n_quantiles)
-        NaN for columns without values.
+        Quantiles, NaN for columns without values.
     """
     n_columns, n_values = values.shape
     result = np.full((n_columns, len(qs)), np.nan)
     n_valid = n_values - np.isnan(values).sum(axis=1)
-    # Per number of values, which most columns share, the two neighbours of each quantile and the weight of the upper.
+    # The two neighbours of a quantile depend on the number of values, which most columns share.
     lower = np.zeros((n_columns, len(qs)), dtype=np.intp)
     weight = np.zeros((n_columns, len(qs)))
     for n in np.unique(n_valid[n_valid > 0]):
@@ -54,13 +53,13 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
         for k, q in enumerate(qs):
             lower[columns, k], weight[columns, k] = quantile_position(int(n), q)
     upper = np.minimum(lower + 1, np.maximum(n_valid - 1, 0)[:, np.newaxis])
-    wanted = np.unique(np.concatenate([lower.ravel(), upper.ravel()]))
-    if not n_values or not wanted.size:
+    neighbours = np.unique(np.concatenate([lower.ravel(), upper.ravel()]))
+    if not n_values or not neighbours.size:
         return result
-    if 8 * len(wanted) > n_values:
+    if 8 * len(neighbours) > n_values:
         values.sort(axis=1)
     else:
-        values.partition(wanted, axis=1)
+        values.partition(neighbours, axis=1)
     low, high = np.take_along_axis(values, lower, axis=1), np.take_along_axis(values, upper, axis=1)
     with np.errstate(invalid="ignore", over="ignore"):
         single = is_float32[:, np.newaxis]
@@ -73,8 +72,8 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     return result
 
 
-def _numbers(series: pd.Series) -> NDArray[Any]:
-    """Return a column as NumPy numbers, missing values as NaN."""
+def column_numbers(series: pd.Series) -> NDArray[Any]:
+    """Return a column as an array of numbers, with NaN for missing values."""
     column = pandas_column(series)
     if column.family is None or column.family == "decimal":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -87,20 +86,20 @@ class TableQuantiles:
     Parameters
     ----------
     frame : DataFrame of shape (n_rows, n_features)
-        The table.
+        Frame of numbers.
     qs : iterable of float
-        The quantiles that can be asked for, from 0 to 1.
+        Quantiles that `quantile` can return in addition to those of `STATISTICS`, from 0 to 1.
     """
 
     def __init__(self, frame: pd.DataFrame, qs: Iterable[float]) -> None:
         self._qs = list(dict.fromkeys([*STATISTICS.values(), *qs]))
-        self._columns = [_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
+        self._columns = [column_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
         self._names = {name: j for j, name in enumerate(frame.columns)}
         self._is_float32 = np.array([dtype in _FLOAT32 for dtype in frame.dtypes], dtype=bool)
         self._values = self.of_rows(None, self._qs)
 
     def of_rows(self, rows: NDArray[np.intp] | None, qs: Sequence[float]) -> NDArray[np.float64]:
-        """Return the quantiles of some rows, or of all, as an array of shape (n_features, n_quantiles)."""
+        """Return quantiles of the given rows, or of all, as an array of shape (n_features, n_quantiles)."""
         n_columns = len(self._columns)
         result = np.empty((n_columns, len(qs)))
         n_rows = len(rows) if rows is not None else len(self._columns[0]) if self._columns else 0
@@ -114,7 +113,7 @@ class TableQuantiles:
         return result
 
     def quantile(self, name: str, q: float) -> float:
-        """Return a quantile of a column; it must be one of those given at the start."""
+        """Return a quantile of a column; `q` must be one of the quantiles that the constructor was given."""
         return float(self._values[self._names[name], self._qs.index(q)])
 
     def typical(self) -> pd.DataFrame:

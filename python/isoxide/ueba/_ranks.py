@@ -20,7 +20,7 @@ __all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows",
 
 
 class Scope(NamedTuple):
-    """Describes, for reports, the rows that values are ranked among."""
+    """Description, for reports, of the rows that values are ranked among."""
 
     #: Name of the column with the group labels, or None.
     groups: str | None
@@ -34,14 +34,14 @@ class Scope(NamedTuple):
         """Return the scope of ranks among the rows of another table."""
         return cls(groups, entity, "the reference table" if table.source is None else Path(table.source).name)
 
-    def whole(self, n_rows: int) -> str:
+    def all_rows(self, n_rows: int) -> str:
         """Describe all rows of the table."""
         return f"all {n_rows:,} rows" if self.source is None else f"the {n_rows:,} rows of {self.source}"
 
     def overall(self, n_rows: int) -> str:
         """Describe the rows that all findings are ranked among."""
         if self.groups is None:
-            return self.whole(n_rows)
+            return self.all_rows(n_rows)
         of = "" if self.source is None else f" of {self.source}"
         return f"the rows{of} with the same {self.groups}"
 
@@ -89,6 +89,12 @@ class Ranked(NamedTuple):
     group_of: NDArray[np.intp] | None
     #: Typical values of shape (n_groups, n_features, 3). None if there are no groups.
     group_typical: NDArray[np.float64] | None
+
+    def typical(self, n_features: int) -> NDArray[np.float64]:
+        """Return the typical values of each finding, of shape (n_findings, n_features, 3); NaN without ranks."""
+        assert self.group_of is not None
+        assert self.group_typical is not None
+        return np.concatenate([self.group_typical, np.full((1, n_features, len(STATISTICS)), np.nan)])[self.group_of]
 
     @classmethod
     def empty(cls, n_features: int, options: RankOptions) -> Ranked:
@@ -189,30 +195,31 @@ def rank_rows(
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)
     X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
-    chosen: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "kind": options.kind,
         "tail": options.tail,
         "rank_last": options.zscores,
         "n_jobs": n_jobs,
     }
     if labels is None or reference_labels is None:
-        ranks = rank_features(rows, X, nan_policy=options.nan_policy, **chosen)
+        ranks = rank_features(rows, X, nan_policy=options.nan_policy, **keywords)
         n_rows = np.full(len(rows), len(X), dtype=np.int64)
-        among = [scope.whole(len(X))] * len(rows)
+        among = [scope.all_rows(len(X))] * len(rows)
         return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     groups = Groups(labels, scope, options.min_group)
     empty = np.empty(0, dtype=np.intp)
-    known = {int(groups.position[own[0]]): theirs for own, theirs in members(labels, reference_labels)}
-    rows_of = [known.get(k, empty) for k in range(len(groups.distinct))]
+    rows_of = [empty] * len(groups.distinct)
+    for findings, reference_rows in members(labels, reference_labels):
+        rows_of[groups.position[findings[0]]] = reference_rows
     days = reference.days.to_numpy()
-    groups.set_sizes([len(own) for own in rows_of], [len(np.unique(days[own])) for own in rows_of])
+    groups.set_sizes([len(positions) for positions in rows_of], [len(np.unique(days[p])) for p in rows_of])
     ranks = rank_features(
-        rows, X, groups=(groups.ranked_labels, reference_labels), nan_policy=options.nan_policy, **chosen
+        rows, X, groups=(groups.ranked_labels, reference_labels), nan_policy=options.nan_policy, **keywords
     )
     order, is_unranked = ranks.order, groups.group_of < 0
     if is_unranked.any():
         order = order.copy()
-        order[is_unranked] = rank_features(rows[is_unranked], X, nan_policy="omit", **chosen).order
+        order[is_unranked] = rank_features(rows[is_unranked], X, nan_policy="omit", **keywords).order
     qs = list(STATISTICS.values())
     typical = np.empty((len(groups.large), rows.shape[1], len(qs)))
     for position, k in enumerate(groups.large):

@@ -7,8 +7,8 @@ meets flags it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,25 @@ from numpy.typing import NDArray
 from isoxide._common.patterns import select
 from isoxide._ranks.options import ZSCORES
 
-__all__ = ["ZSCORES", "Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+__all__ = [
+    "ZSCORES",
+    "Flag",
+    "Percentile",
+    "Rule",
+    "ZScore",
+    "apply_rules",
+    "default_rules",
+    "quantiles_of_rules",
+    "rules_of_list",
+    "rules_to_list",
+]
 
 #: Function that returns the quantile of a column, given its name and a number from 0 to 1.
 Quantile = Callable[[str, float], float]
 
 
 class _Check(NamedTuple):
-    """Limits of some columns, and the code that marks the values beyond them."""
+    """Limits of columns, and the code that marks the values beyond them."""
 
     columns: list[str]
     code: str
@@ -136,6 +147,58 @@ class Percentile:
 Rule = ZScore | Flag | Percentile
 
 
+#: Largest absolute limit of a rule in a document.
+MAX_LIMIT = 1e300
+#: Kinds of rules by their names in documents.
+_KINDS: dict[str, Callable[..., Rule]] = {"zscore": ZScore, "flag": Flag, "percentile": Percentile}
+
+
+def rules_to_list(rules: Iterable[Rule]) -> list[dict[str, Any]]:
+    """Return rules as dicts for JSON: the kind as ``rule``, and the fields."""
+    kinds: dict[Any, str] = {kind: name for name, kind in _KINDS.items()}
+    return [
+        {
+            "rule": kinds[type(rule)],
+            **{k: v if isinstance(v, (str, int, float)) else list(v) for k, v in asdict(rule).items()},
+        }
+        for rule in rules
+    ]
+
+
+def rules_of_list(entries: Any) -> list[Rule]:
+    """Return the rules that `rules_to_list` converted. Untrusted input is safe: every field is checked.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a rule has an unknown kind, or an unknown or wrong field.
+    """
+    if not isinstance(entries, list):
+        raise TypeError("'rules' must be a list")
+    rules = []
+    for entry in entries:
+        own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        rule = _KINDS[own.pop("rule")](**own)
+        if isinstance(rule, ZScore):
+            is_right = _is_number(rule.limit) and _is_text(rule.columns)
+        elif isinstance(rule, Flag):
+            is_right = isinstance(rule.columns, tuple) and all(map(_is_text, rule.columns)) and _is_text(rule.code)
+        else:
+            is_right = isinstance(rule.percents, tuple) and all(map(_is_number, rule.percents))
+        if not is_right:
+            raise ValueError(f"the rule {entry['rule']!r} has a field of the wrong type")
+        rules.append(rule)
+    return rules
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MAX_LIMIT
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True) -> list[Rule]:
     """Return the rules that apply if none are given.
 
@@ -159,7 +222,7 @@ def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True
     return rules
 
 
-def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
+def quantiles_of_rules(rules: Iterable[Rule]) -> list[float]:
     """Return the distinct quantiles, from 0 to 1, that the rules need.
 
     Raises
@@ -203,16 +266,16 @@ def apply_rules(
     codes: list[str] = []
     for rule in rules:
         for check in rule._checks(names, quantile):
-            kept = [isinstance(rule, ZScore) or name not in zscores for name in check.columns]
-            columns = np.array([positions[name] for name in check.columns], dtype=np.intp)[kept]
-            limit = check.limits[kept]
-            own = values[:, columns]
-            flagged = own >= limit if check.is_inclusive else own > limit
+            applies = [isinstance(rule, ZScore) or name not in zscores for name in check.columns]
+            columns = np.array([positions[name] for name in check.columns], dtype=np.intp)[applies]
+            limit = check.limits[applies]
+            checked = values[:, columns]
+            flagged = checked >= limit if check.is_inclusive else checked > limit
             if check.is_positive:
-                flagged &= own > 0
-            rows, which = np.nonzero(flagged & (check_of[:, columns] < 0))
-            check_of[rows, columns[which]] = len(codes)
-            limits[rows, columns[which]] = limit[which]
+                flagged &= checked > 0
+            rows, indices = np.nonzero(flagged & (check_of[:, columns] < 0))
+            check_of[rows, columns[indices]] = len(codes)
+            limits[rows, columns[indices]] = limit[indices]
             codes.append(check.code)
     rows, columns = np.nonzero(check_of >= 0)
     return pd.DataFrame(

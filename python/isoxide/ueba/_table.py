@@ -231,14 +231,14 @@ def read_table(
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
     roles = roles_of_features(entity, time, include, exclude)
-    given: pd.DataFrame | None = None
+    frame: pd.DataFrame | None = None
     opened: Source
     if isinstance(source, pd.DataFrame):
-        opened, given = from_pandas(source, options, roles)
+        opened, frame = from_pandas(source, options, roles)
     else:
         opened = open_source(source, options=replace(options, keeps_rows=True), roles=roles)
     try:
-        return _read(opened, given, entity, time, include, exclude, style)
+        return _read(opened, frame, entity, time, include, exclude, style)
     except BadCellError as error:
         if error.row is None:
             raise
@@ -247,32 +247,32 @@ def read_table(
 
 def _read(
     source: Source,
-    given: pd.DataFrame | None,
+    original: pd.DataFrame | None,
     entity: str,
     time: str,
     include: str | list[str] | None,
     exclude: str | list[str] | None,
     style: TimeStyle,
 ) -> FeatureTable:
-    """Return the feature table of a source; `given` is the pandas frame that the source was made from, or None."""
+    """Return the feature table of a source; `original` is the pandas frame that the source reads, or None."""
     # Columns with NumPy dtypes are not copied.
-    rows = source.held() if isinstance(source, PandasSource) else source.table()
+    rows = source.arrow_table() if isinstance(source, PandasSource) else source.table()
     n_read = rows.num_rows
     if n_read == 0:
         raise ValueError(f"{source.name} has no rows")
 
-    def chosen(empty: set[str]) -> tuple[list[str], dict[str, str]]:
+    def choose(empty: set[str]) -> tuple[list[str], dict[str, str]]:
         return choose_features(
             source.schema, entity, time, include=include, exclude=exclude, is_empty=empty.__contains__,
             reasons=source.reasons,
         )  # fmt: skip
 
-    candidates, left_out = chosen(set())
+    candidates, left_out = choose(set())
     texts = [name for name, why in left_out.items() if why == "text" and name not in source.reasons]
     reader = Times(time, style, frozenset(zones(rows[time].combine_chunks())))
     times = reader.read(rows[time])
     rows = rows.set_column(rows.schema.get_field_index(entity), entity, as_text(rows[entity], entity, 0))
-    frame = _frame(rows, given, candidates).assign(**{time: times})
+    frame = _frame(rows, original, candidates).assign(**{time: times})
     frame[entity] = rows[entity].to_pandas()
     is_repeated, n_shared = _repeated(frame, entity, time)
     if is_repeated.any():
@@ -282,7 +282,7 @@ def _read(
     for batch in _batches(source, rows, is_repeated, list(profiler.columns)):
         profile = profiler.update(profile, batch, first_row)
         first_row += batch.num_rows
-    features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
+    features, left_out = choose({name for name in candidates if profile.sketches[name].n == 0})
     table_profile = profiler.summary(
         profile, features=features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared, notes=source.notes
     )
@@ -297,20 +297,21 @@ def _batches(
     source: Source, rows: pa.Table, is_repeated: np.ndarray[Any, np.dtype[np.bool_]], columns: list[str]
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of the given columns, without rows that repeat an earlier one."""
-    held = rows.select(columns).to_batches(max_chunksize=1 << 18) if set(columns) <= set(rows.column_names) else None
+    are_in_rows = set(columns) <= set(rows.column_names)
+    batches = rows.select(columns).to_batches(max_chunksize=1 << 18) if are_in_rows else source.batches(columns)
     first_row = 0
-    for batch in source.batches(columns) if held is None else held:
+    for batch in batches:
         dropped = is_repeated[first_row : first_row + batch.num_rows]
         first_row += batch.num_rows
         yield batch.filter(pa.array(~dropped)) if dropped.any() else batch
 
 
-def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
+def _frame(rows: pa.Table, original: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
     """Return all columns as a pandas frame: `candidates` with NumPy dtypes, other columns unchanged."""
-    if given is not None:
-        held = set(rows.column_names)
-        changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name in held}
-        return given.assign(**changed) if changed else given.copy(deep=False)
+    if original is not None:
+        converted = set(rows.column_names)
+        changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name in converted}
+        return original.assign(**changed) if changed else original.copy(deep=False)
     for index, field_ in enumerate(rows.schema):
         if field_.name in candidates:
             rows = rows.set_column(index, field_.name, plain_numbers(rows[field_.name]))
@@ -333,10 +334,10 @@ def _repeated(frame: pd.DataFrame, entity: str, time: str) -> tuple[np.ndarray[A
     # Raise MemoryError if the hash tables of pandas do not fit in memory; pandas itself would crash the process.
     np.empty(len(frame) * _HASH_BYTES_PER_ROW + _HASH_BYTES_EXTRA, dtype=np.uint8)
     # Equal rows have equal keys, and few rows share a key. So all columns are compared only for rows that share one.
-    shared = np.flatnonzero(frame.duplicated([entity, time], keep=False))
-    if not shared.size:
+    positions = np.flatnonzero(frame.duplicated([entity, time], keep=False))
+    if not positions.size:
         return is_repeated, 0
-    sharing = frame.iloc[shared].reset_index(drop=True)
-    is_repeated[shared] = repeated_rows(sharing)
-    kept = sharing[~is_repeated[shared]]
-    return is_repeated, int(kept.duplicated([entity, time], keep=False).sum())
+    sharing = frame.iloc[positions].reset_index(drop=True)
+    is_repeated[positions] = repeated_rows(sharing)
+    remaining = sharing[~is_repeated[positions]]
+    return is_repeated, int(remaining.duplicated([entity, time], keep=False).sum())

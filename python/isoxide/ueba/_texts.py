@@ -10,9 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isoxide._common.format import format_value
 from isoxide.ueba._findings_data import FindingsData
 
-__all__ = ["LongTexts", "Shown", "left_out", "notes", "rank_descriptions", "shown_features"]
+__all__ = [
+    "LongTexts",
+    "Shown",
+    "ValueTexts",
+    "entity_groups",
+    "left_out",
+    "notes",
+    "quiet_text",
+    "rank_descriptions",
+    "shown_features",
+]
 
 #: Longer texts are shortened to a length that leaves space for the reference to the full text.
 MAX_SHOWN_LENGTH, CUT_LENGTH = 120, 100
@@ -43,6 +54,39 @@ class LongTexts:
         return Shown(text[:CUT_LENGTH], self._numbers[text])
 
 
+def entity_groups(findings: FindingsData, *, sort: bool) -> list[tuple[Any, list[int]]]:
+    """Return each entity with the indices of its findings.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings of the report.
+    sort : bool
+        Whether entities come in ascending order. Otherwise the entity with the lowest score comes first, since findings
+        are in the order of their scores.
+
+    Returns
+    -------
+    list of tuple
+        Entities, each with a list of integers in ascending order.
+    """
+    entities = findings.frame[findings.entity].reset_index(drop=True)
+    numbers = entities.groupby(entities, sort=sort, dropna=False).ngroup().to_numpy()
+    groups: dict[int, list[int]] = {}
+    for index in np.argsort(numbers, kind="stable").tolist():
+        groups.setdefault(int(numbers[index]), []).append(index)
+    cells = entities.tolist()
+    return [(cells[indices[0]], indices) for indices in groups.values()]
+
+
+class ValueTexts(dict[float, str]):
+    """Numbers as `format_value` writes them; a number that occurs often, such as a median, is formatted once."""
+
+    def __missing__(self, value: float) -> str:
+        text = self[value] = format_value(value)
+        return text
+
+
 def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[list[int]]:
     """Return the indices of the features that reports list for each finding, the most unusual feature first.
 
@@ -60,15 +104,14 @@ def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[
         the features that a rule flags are listed too.
     """
     positions = {name: j for j, name in enumerate(findings.features)}
-    wanted = selected.copy()
-    unranked = np.asarray(np.isnan(findings.percentiles).all(axis=1))
-    for row, feature in zip(findings.flags["row"], findings.flags["feature"], strict=True):
-        if unranked[int(row)]:
-            wanted[int(row), positions[feature]] = True
-    return [
-        [int(j) for j in order if own[j]] or [int(j) for j in order[:1]]
-        for order, own in zip(findings.order, wanted, strict=True)
-    ]
+    is_listed = selected.copy()
+    is_unranked = np.asarray(np.isnan(findings.percentiles).all(axis=1))
+    if is_unranked.any():
+        for row, feature in zip(*(findings.flags[name].tolist() for name in ("row", "feature")), strict=True):
+            if is_unranked[int(row)]:
+                is_listed[int(row), positions[feature]] = True
+    in_order = np.take_along_axis(is_listed, findings.order, axis=1)
+    return [order[own].tolist() or order[:1].tolist() for order, own in zip(findings.order, in_order, strict=True)]
 
 
 def rank_descriptions(findings: FindingsData) -> tuple[str, list[str] | None]:
@@ -78,16 +121,16 @@ def rank_descriptions(findings: FindingsData) -> tuple[str, list[str] | None]:
     -------
     overall : str
         Description for all findings.
-    own : list of str or None
+    by_finding : list of str or None
         Description for each finding, or None if all are ranked among the same rows.
     """
     ranking = findings.ranking
-    own = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
-    if not own or any(not isinstance(description, str) for description in own):
+    by_finding = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
+    if not by_finding or any(not isinstance(description, str) for description in by_finding):
         return str(ranking.get("among") or "all rows"), None
-    if ranking.get("groups") is None and len(set(own)) == 1:
-        return str(own[0]), None
-    return str(ranking.get("among") or "the rows of their group"), [str(description) for description in own]
+    if ranking.get("groups") is None and len(set(by_finding)) == 1:
+        return str(by_finding[0]), None
+    return str(ranking.get("among") or "the rows of their group"), [str(description) for description in by_finding]
 
 
 def notes(findings: FindingsData) -> list[str]:
@@ -101,3 +144,13 @@ def left_out(findings: FindingsData) -> list[tuple[str, str]]:
     """Return the columns that are not features, each with the reason."""
     profile: dict[str, Any] = findings.manifest.get("profile") or {}
     return list((profile.get("left_out") or {}).items())
+
+
+def quiet_text(findings: FindingsData) -> str:
+    """Return the highest anomaly score and the threshold, for rows without findings."""
+    highest = findings.manifest.get("highest") or {"anomaly_score": float(findings.timeline["highest"].max())}
+    scores = (highest["anomaly_score"], findings.anomaly_threshold)
+    # Scores that differ are shown with enough decimals to see it.
+    decimals = next((k for k in (2, 3, 4) if f"{scores[0]:.{k}f}" != f"{scores[1]:.{k}f}"), 6)
+    entity = f" ({highest['entity']})" if highest.get("entity") is not None else ""
+    return f"quiet: highest score {scores[0]:.{decimals}f}{entity}, threshold {scores[1]:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""Chart of the lowest score of each day and of the days with findings, as coordinates for an SVG image."""
+"""Chart of the highest anomaly score of each day and of the days with findings, as coordinates for an SVG image."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ _TOP, _BOTTOM = 8, 172
 _MAX_LABELS = 4
 
 
-def draw(timeline: pd.DataFrame) -> dict[str, Any]:
+def draw(timeline: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Return the coordinates and texts of the chart.
 
     Parameters
     ----------
     timeline : DataFrame
-        One row per day: ``day``, ``rows``, ``lowest`` (the lowest score) and ``findings`` (their number).
+        One row per day: ``day``, ``rows``, ``highest`` (the highest anomaly score) and ``findings`` (their number).
+    threshold : float
+        Anomaly score that findings are above.
 
     Returns
     -------
     dict
-        ``height`` of the plot in pixels; ``path``, the line of the lowest scores, in a box of 1,000 by ``height``;
-        ``dots``, the days with findings; ``zero``, the vertical coordinate of score 0; ``levels`` and ``labels`` of
-        the axes; and ``summary``, a sentence that describes the chart to screen readers.
+        ``height`` of the plot in pixels; ``path``, the line of the highest scores, in a box of 1,000 by ``height``;
+        ``dots``, the days with findings; ``threshold``, its vertical coordinate; ``levels`` and ``labels`` of the axes;
+        and ``summary``, a sentence that describes the chart to screen readers.
     """
     table = timeline.sort_values("day")
     days = pd.DatetimeIndex(table["day"])
-    lowest = table["lowest"].to_numpy(dtype=np.float64)
+    highest = table["highest"].to_numpy(dtype=np.float64)
     n_findings = table["findings"].to_numpy()
     names = days.strftime("%Y-%m-%d").tolist()
-    low, high = min(float(lowest.min()), 0.0), max(float(lowest.max()), 0.0)
+    low, high = min(float(highest.min()), threshold), max(float(highest.max()), threshold)
     step = _step(high - low)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     since = (days - days[0]) / pd.Timedelta(days=1)
@@ -50,14 +52,14 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
     def y(score: float) -> float:
         return round(_TOP + (_BOTTOM - _TOP) * (high - score) / (high - low), 1)
 
-    points = [f"{10 * left:.1f} {y(score):g}" for left, score in zip(x, lowest, strict=True)]
+    points = [f"{10 * left:.1f} {y(score):g}" for left, score in zip(x, highest, strict=True)]
     dots = [
         {
             "day": names[i],
             "x": f"{x[i]:.2f}",
-            "y": f"{y(lowest[i]):g}",
+            "y": f"{y(highest[i]):g}",
             "r": f"{min(2.5 + math.sqrt(n_findings[i]), 8):.1f}",
-            "title": f"{names[i]}: {_count(n_findings[i], 'finding')}, lowest score {format_value(lowest[i])}",
+            "title": f"{names[i]}: {_count(n_findings[i], 'finding')}, highest score {format_value(highest[i])}",
         }
         for i in np.flatnonzero(n_findings)
     ]
@@ -66,10 +68,10 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
         "height": HEIGHT,
         "path": f"M{'L'.join(points)}",
         "dots": dots,
-        "zero": y(0.0),
+        "threshold": y(threshold),
         "levels": [(y(tick), f"{tick:.10g}") for tick in ticks],
         "labels": _labels(days, x),
-        "summary": _summary(names, lowest, n_findings),
+        "summary": _summary(names, highest, n_findings),
     }
 
 
@@ -95,13 +97,13 @@ def _labels(days: pd.DatetimeIndex, x: np.ndarray[Any, Any]) -> list[tuple[str, 
     return labels
 
 
-def _summary(names: list[str], lowest: np.ndarray[Any, Any], n_findings: np.ndarray[Any, Any]) -> str:
+def _summary(names: list[str], highest: np.ndarray[Any, Any], n_findings: np.ndarray[Any, Any]) -> str:
     """Return a sentence that describes the chart to screen readers."""
-    worst, busiest = int(np.argmin(lowest)), int(np.argmax(n_findings))
+    worst, busiest = int(np.argmax(highest)), int(np.argmax(n_findings))
     total, n_days = int(n_findings.sum()), int((n_findings > 0).sum())
     return (
-        f"Lowest score of each day from {names[0]} to {names[-1]}. There are findings on {n_days:,} of "
-        f"{_count(len(names), 'day')}, {total:,} in all. The lowest score is {format_value(lowest[worst])} on "
+        f"Highest anomaly score of each day from {names[0]} to {names[-1]}. There are findings on {n_days:,} of "
+        f"{_count(len(names), 'day')}, {total:,} in all. The highest is {format_value(highest[worst])} on "
         f"{names[worst]}. The day with the most findings is {names[busiest]} with {n_findings[busiest]:,}."
     )
 

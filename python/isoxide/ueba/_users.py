@@ -51,13 +51,13 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     """
     frame = load_users(users, sep)
     names = [str(name) for name in frame.columns]
-    wanted = [name for name in names if name != on] if columns is None else list(columns)
-    for name in (on, *wanted):
+    added = [name for name in names if name != on] if columns is None else list(columns)
+    for name in (on, *added):
         if names.count(name) != 1:
             listed = ", ".join(map(repr, names[:_MAX_LISTED]))
             problem = f"{names.count(name)} columns {name!r}" if name in names else f"no column {name!r}"
             raise ValueError(f"users has {problem}; its columns are {listed}")
-    by_name = {name: frame.iloc[:, names.index(name)] for name in (on, *wanted)}
+    by_name = {name: frame.iloc[:, names.index(name)] for name in (on, *added)}
     keys = text_labels(by_name[on].tolist(), on)
     seen: dict[str, int] = {}
     for row, key in enumerate(keys):
@@ -66,7 +66,7 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
                 f"users has several rows of {key!r} in {on!r}, such as rows {seen[key]} and {row}, counted from 0; "
                 "keep one row per entity"
             )
-    return Users(keys, {name: by_name[name] for name in wanted})
+    return Users(keys, {name: by_name[name] for name in added})
 
 
 def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:

@@ -213,7 +213,7 @@ fn tree<'a>(
     depth_limit: u32,
 ) -> std::result::Result<Vec<Node>, String> {
     let mut nodes: Vec<Node> = Vec::new();
-    // Splits whose right child is still to come, and its depth; no more entries than the tree is deep.
+    // Splits whose right child has not been read yet, with its depth; at most as many as the tree is deep.
     let mut waiting: Vec<(usize, u32)> = Vec::new();
     let mut depth = 0_u32;
     loop {
@@ -286,11 +286,11 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     if impurity.is_some() != mean.is_some() {
         return Err(invalid("it has only one of the tensors impurity and mean"));
     }
-    let at = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
+    let value = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
     let records = nodes.iter().enumerate().map(|(i, node)| NodeNoise {
-        impurity: at(&impurity, i).unwrap_or(f64::NAN),
-        mean: at(&mean, i).unwrap_or(f64::NAN),
-        weight: at(&weight, i).unwrap_or(f64::from(node.n_node_samples)),
+        impurity: value(&impurity, i).unwrap_or(f64::NAN),
+        mean: value(&mean, i).unwrap_or(f64::NAN),
+        weight: value(&weight, i).unwrap_or(f64::from(node.n_node_samples)),
     });
     memory::collected(records)
 }

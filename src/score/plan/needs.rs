@@ -7,11 +7,11 @@ use crate::memory::needed;
 const NODE_BYTES: usize = 64;
 /// Bytes per node while a plan is made: its role, the splits below it, the end of its path, its threshold.
 const LAYOUT_BYTES: usize = 128;
-/// Bytes per tree beside its nodes.
+/// Bytes per tree in addition to its nodes.
 const TREE_OVERHEAD_BYTES: usize = size_of::<PlannedTree>() + size_of::<ClassValues>() + 256;
 /// Bytes per threshold of a search.
 const THRESHOLD_BYTES: usize = 48;
-/// Bytes of a search beside its thresholds.
+/// Bytes of a search in addition to its thresholds.
 const SEARCH_OVERHEAD_BYTES: usize = 768;
 
 /// Returns the bytes that the plan of all trees keeps.

@@ -105,7 +105,7 @@ fn trees_share_a_group_up_to_the_maximum_number_of_masks() {
     };
     let groups = plan(100, (0..60).map(wide).collect()).groups;
     assert!(groups.len() > 1);
-    assert!(groups.iter().all(|group| group.n_masks() <= MAX_MASKS + 8 * 100));
+    assert!(groups.iter().all(|group| group.n_masks() <= MAX_MASKS));
 }
 
 #[test]

@@ -9,10 +9,10 @@ use ndarray::ArrayView1;
 use super::lanes;
 use crate::simd::{convert, prefetch};
 
-/// Number of f64 in a register: squares of so many rows and columns are transposed.
+/// Number of f64 in a register, and of rows and columns that are transposed together.
 const SQUARE: usize = 8;
 /// Distance in rows from the row that is read to the row that is prefetched. The processor's own prefetching does not reach as far.
-const AHEAD: usize = 64;
+const PREFETCH_DISTANCE: usize = 64;
 
 /// Implements [`crate::simd::Kernel::collect`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -30,7 +30,7 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
                 neighbours.first.wrapping_offset(offset)
             };
             for i in 0..SQUARE {
-                prefetch::prefetch_cells(row(i + AHEAD), neighbours.len);
+                prefetch::prefetch_cells(row(i + PREFETCH_DISTANCE), neighbours.len);
             }
             for left in (0..neighbours.len).step_by(SQUARE) {
                 let n_columns = SQUARE.min(neighbours.len - left);

@@ -113,7 +113,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
         .above
         .chunks_exact_mut(GROUP)
         .zip(counter.equal.chunks_exact_mut(GROUP));
-    for (group, (above_counts, equal_counts)) in groups.enumerate().take(search.n_masks() / GROUP) {
+    for (group, (above_counts, equal_counts)) in groups.enumerate().take(search.len().div_ceil(GROUP)) {
         let (mut within, mut beyond) = (valid, zero);
         for b in (3..DEPTH).rev() {
             let bit = load(&bits[b]);

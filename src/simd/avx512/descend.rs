@@ -17,9 +17,24 @@ pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Plane
             let (sixteens, _) = values.as_chunks::<16>();
             // SAFETY: the array has sixteen values.
             let x = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(sixteens[v].as_ptr()) });
-            at_depth!(search.depth(), quantise_values(search, &x, planes, word));
+            if search.is_unary() {
+                compare(search, &x, planes, word);
+            } else {
+                at_depth!(search.depth(), quantise_values(search, &x, planes, word));
+            }
         }
     }
+}
+
+/// Compares all values with each threshold.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn compare(search: &Search, x: &[__m512; VECTORS], planes: &mut Planes, word: usize) {
+    for (threshold, plane) in search.thresholds().iter().zip(&mut planes.bits) {
+        let threshold = _mm512_set1_ps(threshold.value);
+        plane.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, threshold)));
+    }
+    planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
 }
 
 /// Searches all values in step, with the thresholds of a step in registers.

@@ -10,18 +10,24 @@ mod bits;
 mod collect;
 mod count;
 mod descend;
+mod lanes;
 
 use self::bits::{Xmm, Ymm, Zmm};
+use self::lanes::Eight;
 use super::bins::BinMap;
 use super::bits::{BLOCK_ROWS, Mask};
 use super::convert::{self, Rows};
+use super::lanes::{Lanes, Two};
 use super::search::Search;
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Columns that are transposed together: a register of f64.
 const RUN: usize = 8;
+/// Rows that are transposed together: a register of f32.
+const ROWS: usize = 16;
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +82,12 @@ impl Kernel for Avx512 {
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         if values.iter().any(|values| values.len > 32) {
             // This call must not be inlined below: with AVX-512 the compiler would use gathers, which take twice as long.
             return portable::add(values, classes, sums);
@@ -114,42 +120,35 @@ impl Kernel for Avx512 {
         // SAFETY: `self` is proof of the instructions.
         unsafe { at_or_below(values, threshold, or_missing, marks) }
     }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
     let d = matrix.n_columns();
     match convert::row_major(matrix) {
-        Some(Rows::F64(cells)) => transpose_rows(
-            &cells[rows.start * d..rows.end * d],
-            d,
-            columns,
-            tile,
-            |cells: &[f64]| load_f64(cells),
-        ),
-        Some(Rows::F32(cells)) => transpose_rows(
-            &cells[rows.start * d..rows.end * d],
-            d,
-            columns,
-            tile,
-            |cells: &[f32]| load_f32(cells),
-        ),
+        Some(Rows::F64(cells)) => {
+            // SAFETY: the array has eight cells.
+            let load = |cells: &[f64; RUN]| _mm512_cvtpd_ps(unsafe { _mm512_loadu_pd(cells.as_ptr()) });
+            let load_some = |cells: &[f64]| {
+                // SAFETY: the mask leaves out what lies beyond the slice.
+                _mm512_cvtpd_ps(unsafe { _mm512_maskz_loadu_pd(lanes(cells.len()), cells.as_ptr()) })
+            };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
+        }
+        Some(Rows::F32(cells)) => {
+            // SAFETY: the array has eight cells.
+            let load = |cells: &[f32; RUN]| unsafe { _mm256_loadu_ps(cells.as_ptr()) };
+            // SAFETY: the mask leaves out what lies beyond the slice.
+            let load_some = |cells: &[f32]| unsafe { _mm256_maskz_loadu_ps(lanes(cells.len()), cells.as_ptr()) };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
+        }
         None => portable::transpose_columns(matrix, rows, columns, tile),
     }
-}
-
-/// Loads up to eight neighbouring cells.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn load_f64(cells: &[f64]) -> __m256 {
-    // SAFETY: the mask leaves out what lies beyond the slice.
-    _mm512_cvtpd_ps(unsafe { _mm512_maskz_loadu_pd(lanes(cells.len()), cells.as_ptr()) })
-}
-
-/// Loads up to eight neighbouring cells.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn load_f32(cells: &[f32]) -> __m256 {
-    // SAFETY: the mask leaves out what lies beyond the slice.
-    unsafe { _mm256_maskz_loadu_ps(lanes(cells.len()), cells.as_ptr()) }
 }
 
 /// Returns a mask of the first `n` of eight lanes.
@@ -157,39 +156,74 @@ fn lanes(n: usize) -> u8 {
     ((1_u32 << n.min(8)) - 1) as u8
 }
 
-/// Transposes sixteen rows by eight columns at a time in registers.
+/// Transposes sixteen rows by eight columns at a time in registers. `load_some` gets up to eight neighbouring cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, load: impl Fn(&[T]) -> __m256) {
+#[inline]
+fn transpose_rows<T>(
+    cells: &[T],
+    d: usize,
+    columns: &[u32],
+    tile: &mut Tile<'_>,
+    load: impl Fn(&[T; RUN]) -> __m256,
+    load_some: impl Fn(&[T]) -> __m256,
+) {
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
     assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
-    for (index, run) in convert::runs::<RUN>(columns) {
-        for top in (0..n_rows).step_by(16) {
-            let row = |i: usize| match cells.get((top + i) * d..(top + i + 1) * d) {
-                Some(row) => load(&row[run.clone()]),
-                None => _mm256_setzero_ps(),
-            };
-            let pair = |a: usize, b: usize| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(row(a)), row(b));
-            // The lower halves hold columns 0 to 3 of eight rows, the upper halves columns 4 to 7.
-            let upper = transpose_quarters([pair(0, 4), pair(1, 5), pair(2, 6), pair(3, 7)]);
-            let lower = transpose_quarters([pair(8, 12), pair(9, 13), pair(10, 14), pair(11, 15)]);
-            for j in 0..run.len() {
-                let (a, b) = (upper[j % 4], lower[j % 4]);
-                let column = if j < 4 {
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
-                } else {
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
-                };
-                // SAFETY: `index + j < columns.len()` and `top + 16 <= TILE_ROWS`, as asserted.
-                unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((index + j) * stride + first + top), column) };
+    for window in convert::windows::<RUN>(columns, d) {
+        let out = window
+            .indices
+            .map(|index| values[index * stride + first..].as_mut_ptr());
+        let start = window.columns.start;
+        let mut top = 0;
+        if window.columns.len() == RUN {
+            for rows in cells.chunks_exact(ROWS * d) {
+                let row = |i: usize| load(&rows[i * d + start..].as_chunks().0[0]);
+                // SAFETY: `top + 16 <= TILE_ROWS`, and each column has as many values, as asserted.
+                unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+                top += ROWS;
             }
         }
+        while top < n_rows {
+            // Rows behind the last one repeat it.
+            let row = |i: usize| load_some(&cells[(top + i).min(n_rows - 1) * d..][window.columns.clone()]);
+            // SAFETY: as above, because TILE_ROWS is a multiple of 16.
+            unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+            top += ROWS;
+        }
+    }
+}
+
+/// Writes eight columns of sixteen rows, in descending order.
+///
+/// # Safety
+/// Sixteen values can be written to each pointer.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+unsafe fn store_transposed(row: impl Fn(usize) -> __m256, out: [*mut f32; RUN]) {
+    let pair = |a: usize, b: usize| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(row(a)), row(b));
+    // The lower halves hold columns 0 to 3 of eight rows, the upper halves columns 4 to 7.
+    let upper = transpose_quarters([pair(0, 4), pair(1, 5), pair(2, 6), pair(3, 7)]);
+    let lower = transpose_quarters([pair(8, 12), pair(9, 13), pair(10, 14), pair(11, 15)]);
+    let low = |j: usize| _mm512_shuffle_f32x4::<0b10_00_10_00>(upper[j], lower[j]);
+    let high = |j: usize| _mm512_shuffle_f32x4::<0b11_01_11_01>(upper[j], lower[j]);
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        _mm512_storeu_ps(out[7], high(3));
+        _mm512_storeu_ps(out[6], high(2));
+        _mm512_storeu_ps(out[5], high(1));
+        _mm512_storeu_ps(out[4], high(0));
+        _mm512_storeu_ps(out[3], low(3));
+        _mm512_storeu_ps(out[2], low(2));
+        _mm512_storeu_ps(out[1], low(1));
+        _mm512_storeu_ps(out[0], low(0));
     }
 }
 
 /// Transposes the 4 x 4 cells of each quarter.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
 fn transpose_quarters([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
     let ab = (
         _mm512_castps_pd(_mm512_unpacklo_ps(a, b)),
@@ -235,7 +269,7 @@ fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, p
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+fn spread(planes: &[Mask], classes: &mut [u8]) {
     let (chunks, _) = classes.as_chunks_mut::<64>();
     for (word, bytes) in chunks.iter_mut().enumerate() {
         let mut class = _mm512_maskz_set1_epi8(planes.first().map_or(0, |plane| plane.0[word]), 1);
@@ -248,7 +282,8 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
+    assert!(sums.len() <= BLOCK_ROWS);
     let (chunks, _) = sums.as_chunks_mut::<64>();
     for (chunk, sums) in chunks.iter_mut().enumerate() {
         let (eights, _) = sums.as_chunks_mut::<8>();
@@ -295,6 +330,18 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
             let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & marked_missing;
             let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(present, x, threshold);
             *word |= u64::from(missing | below) << (16 * i);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Eight`.
+    unsafe {
+        if block.rows > Eight::ROWS {
+            shapley::explain::<Two<Eight>>(tree, block, scratch);
+        } else {
+            shapley::explain::<Eight>(tree, block, scratch);
         }
     }
 }

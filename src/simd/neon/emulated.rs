@@ -8,14 +8,26 @@
 #[repr(C, align(16))]
 pub(super) struct Register<T, const N: usize>([T; N]);
 
-/// Half a register of two f32, with half the alignment.
+/// Half a register of lanes, with half the alignment.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct float32x2_t([f32; 2]);
+pub(super) struct Half<T, const N: usize>([T; N]);
+
+pub(super) type float32x2_t = Half<f32, 2>;
+pub(super) type int32x2_t = Half<i32, 2>;
+pub(super) type uint32x2_t = Half<u32, 2>;
+
+/// Half a register of four i16, with half the alignment.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct int16x4_t([i16; 4]);
 
 pub(super) type float32x4_t = Register<f32, 4>;
 pub(super) type float64x2_t = Register<f64, 2>;
+pub(super) type int16x8_t = Register<i16, 8>;
 pub(super) type int32x4_t = Register<i32, 4>;
+pub(super) type int64x2_t = Register<i64, 2>;
+pub(super) type uint16x8_t = Register<u16, 8>;
 pub(super) type uint32x4_t = Register<u32, 4>;
 pub(super) type uint64x2_t = Register<u64, 2>;
 pub(super) type uint8x16_t = Register<u8, 16>;
@@ -57,6 +69,7 @@ macro_rules! loads {
 }
 
 loads! {
+    vld1_f32(f32) -> float32x2_t;
     vld1q_f32(f32) -> float32x4_t;
     vld1q_f64(f64) -> float64x2_t;
     vld1q_u64(u64) -> uint64x2_t;
@@ -90,6 +103,7 @@ macro_rules! stores {
 
 stores! {
     vst1q_f32(f32, float32x4_t);
+    vst1q_f64(f64, float64x2_t);
     vst1q_u64(u64, uint64x2_t);
     vst1q_u8(u8, uint8x16_t);
 }
@@ -109,8 +123,14 @@ reinterpretations! {
     vreinterpretq_f32_f64(float64x2_t) -> float32x4_t;
     vreinterpretq_f32_u8(uint8x16_t) -> float32x4_t;
     vreinterpretq_f64_f32(float32x4_t) -> float64x2_t;
+    vreinterpretq_f64_u64(uint64x2_t) -> float64x2_t;
+    vreinterpretq_u64_f64(float64x2_t) -> uint64x2_t;
+    vreinterpretq_s16_u8(uint8x16_t) -> int16x8_t;
     vreinterpretq_u64_s32(int32x4_t) -> uint64x2_t;
+    vreinterpretq_u64_s64(int64x2_t) -> uint64x2_t;
     vreinterpretq_u64_u8(uint8x16_t) -> uint64x2_t;
+    vreinterpretq_u8_s16(int16x8_t) -> uint8x16_t;
+    vreinterpretq_u8_u16(uint16x8_t) -> uint8x16_t;
     vreinterpretq_u8_u32(uint32x4_t) -> uint8x16_t;
     vreinterpretq_u8_u64(uint64x2_t) -> uint8x16_t;
 }
@@ -127,6 +147,8 @@ macro_rules! copies {
 
 copies! {
     vdupq_n_f32(f32) -> float32x4_t;
+    vdupq_n_f64(f64) -> float64x2_t;
+    vdupq_n_s16(i16) -> int16x8_t;
     vdupq_n_u64(u64) -> uint64x2_t;
     vdupq_n_u8(u8) -> uint8x16_t;
 }
@@ -199,9 +221,104 @@ pub(super) fn vceqq_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
     Register(std::array::from_fn(|i| if a.0[i] == b.0[i] { u32::MAX } else { 0 }))
 }
 
+/// Copies the value into both lanes of half a register.
+pub(super) fn vdup_n_f32(from: f32) -> float32x2_t {
+    Half([from; 2])
+}
+
+/// Returns the same 64 bits.
+pub(super) fn vreinterpret_s32_u32(a: uint32x2_t) -> int32x2_t {
+    Half(a.0.map(u32::cast_signed))
+}
+
+/// Extends both lanes to 64 bits, with their sign.
+pub(super) fn vmovl_s32(a: int32x2_t) -> int64x2_t {
+    Register(a.0.map(i64::from))
+}
+
+/// Returns all ones where `a <= b`, else zero.
+pub(super) fn vcle_f32(a: float32x2_t, b: float32x2_t) -> uint32x2_t {
+    Half(std::array::from_fn(|i| if a.0[i] <= b.0[i] { u32::MAX } else { 0 }))
+}
+
+/// Returns all ones where `a == b`, else zero.
+pub(super) fn vceq_f32(a: float32x2_t, b: float32x2_t) -> uint32x2_t {
+    Half(std::array::from_fn(|i| if a.0[i] == b.0[i] { u32::MAX } else { 0 }))
+}
+
+/// Computes `a * b`.
+pub(super) fn vmulq_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    a.with(b, |a, b| a * b)
+}
+
+/// Computes `a + b`.
+pub(super) fn vaddq_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    a.with(b, |a, b| a + b)
+}
+
+/// Computes `a - b`.
+pub(super) fn vsubq_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    a.with(b, |a, b| a - b)
+}
+
+/// Returns the bits of `a` where those of the mask are set, else those of `b`.
+pub(super) fn vbslq_f64(mask: uint64x2_t, a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    let bits = vorrq_u64(
+        vandq_u64(vreinterpretq_u64_f64(a), mask),
+        vbicq_u64(vreinterpretq_u64_f64(b), mask),
+    );
+    vreinterpretq_f64_u64(bits)
+}
+
+/// Returns all ones where `a > b`, else zero.
+pub(super) fn vcgtq_s16(a: int16x8_t, b: int16x8_t) -> uint16x8_t {
+    Register(std::array::from_fn(|i| if a.0[i] > b.0[i] { u16::MAX } else { 0 }))
+}
+
+/// Returns all ones where `a == b`, else zero.
+pub(super) fn vceqq_s16(a: int16x8_t, b: int16x8_t) -> uint16x8_t {
+    Register(std::array::from_fn(|i| if a.0[i] == b.0[i] { u16::MAX } else { 0 }))
+}
+
+/// Returns the lower of `a` and `b`.
+pub(super) fn vminq_s16(a: int16x8_t, b: int16x8_t) -> int16x8_t {
+    a.with(b, i16::min)
+}
+
+/// Computes `a - b`.
+pub(super) fn vsubq_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    a.with(b, |a, b| a - b)
+}
+
+/// Computes `a * b`.
+pub(super) fn vmulq_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    a.with(b, |a, b| a * b)
+}
+
+/// Rounds to the nearest integers, of two equally near ones to the even one; saturates, and gives 0 for NaN.
+pub(super) fn vcvtnq_s32_f32(a: float32x4_t) -> int32x4_t {
+    Register(a.0.map(|a| a.round_ties_even() as i32))
+}
+
+/// Converts a number to the nearest i16.
+fn saturate(a: i32) -> i16 {
+    a.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// Converts all lanes to the nearest i16.
+pub(super) fn vqmovn_s32(a: int32x4_t) -> int16x4_t {
+    int16x4_t(a.0.map(saturate))
+}
+
+/// Returns `low`, and all lanes of `high` converted to the nearest i16.
+pub(super) fn vqmovn_high_s32(low: int16x4_t, high: int32x4_t) -> int16x8_t {
+    let both = [low.0, high.0.map(saturate)];
+    Register(std::array::from_fn(|i| both.as_flattened()[i]))
+}
+
 /// Rounds both lanes to the nearest f32.
 pub(super) fn vcvt_f32_f64(a: float64x2_t) -> float32x2_t {
-    float32x2_t(a.0.map(|a| a as f32))
+    Half(a.0.map(|a| a as f32))
 }
 
 /// Returns `low`, and both lanes of `high` rounded to the nearest f32.

@@ -1,4 +1,4 @@
-//! Tests of copying cells, for every layout, type and window.
+//! Tests that cells are copied from every layout and type, for any rows and columns.
 
 use std::fmt::Debug;
 
@@ -10,7 +10,7 @@ use crate::matrix::Column;
 /// Value of untouched cells: a NaN that no table holds.
 const UNTOUCHED: u32 = 0x7fc1_2345;
 
-/// Rows and columns to copy, and the place in the tile.
+/// Rows and columns to copy, and their position in the tile.
 #[derive(Debug)]
 struct Window {
     rows: Range<usize>,
@@ -46,6 +46,8 @@ fn check_transpose(kernel: impl Kernel, matrix: &Matrix<'_>, window: &Window, ce
     for part in 0..3 {
         kernel.prefetch(matrix, rows.clone(), part, 3);
     }
+    let columns = columns.first().map_or(0, |&first| first as usize)..matrix.n_columns();
+    kernel.prefetch_columns(matrix, rows.clone(), columns);
 }
 
 /// Checks the same cells in all layouts of an array.
@@ -79,13 +81,13 @@ fn check_layouts<T: Copy + Default + Debug>(
     let column_major = cells.t().as_standard_layout().into_owned().reversed_axes();
     let mut wide = Array2::default((2 * n, 3 * d));
     wide.slice_mut(s![..;2, ..;3]).assign(cells);
-    let turned = cells.slice(s![..;-1, ..;-1]).as_standard_layout().into_owned();
+    let reversed = cells.slice(s![..;-1, ..;-1]).as_standard_layout().into_owned();
     let mut upside_down = Array2::default((n, d + 1));
     upside_down.slice_mut(s![..;-1, ..d]).assign(cells);
     for view in [
         column_major.view(),
         wide.slice(s![..;2, ..;3]),
-        turned.slice(s![..;-1, ..;-1]),
+        reversed.slice(s![..;-1, ..;-1]),
         upside_down.slice(s![..;-1, ..d]),
     ] {
         let array = matrix(view);
@@ -138,7 +140,7 @@ proptest! {
 
     #[test]
     fn transpose_copies_cells_as_f32(
-        n in rows(600), d in prop_oneof![1..20_usize, 1..=500_usize], most in rows(64), tile in 0..9_usize, gaps in 0..4_usize, seed: u64,
+        n in rows(600), d in prop_oneof![1..20_usize, 1..=500_usize], max_rows in rows(64), tile in 0..9_usize, gaps in 0..4_usize, seed: u64,
     ) {
         let mut random = Random::new(seed);
         let n = if d > 100 { n.min(100) } else { n };
@@ -146,7 +148,7 @@ proptest! {
         // The test copies all columns, or some of them with longer or shorter gaps.
         let columns = (0..d as u32).filter(|_| gaps == 0 || !random.one_in(gaps + 1)).collect();
         let (stride, first) = if tile == 0 { (TILE_ROWS, 0) } else { (BLOCK_ROWS, (tile - 1) * TILE_ROWS) };
-        let window = Window { rows: start..n.min(start + most), columns, stride, first };
+        let window = Window { rows: start..n.min(start + max_rows), columns, stride, first };
         let doubles = Array2::from_shape_simple_fn((n, d), || random.cell());
         check_layouts(&doubles, &window, |view| Matrix::from_f64(view), |x| x as f32);
         check_layouts(&doubles.mapv(|x| x as f32), &window, |view| Matrix::from_f32(view), |x| x);
@@ -155,16 +157,16 @@ proptest! {
     }
 
     #[test]
-    fn transpose_copies_columns_of_any_kind(n in rows(600), d in 1..12_usize, seed: u64) {
+    fn transpose_copies_columns_of_any_type(n in rows(600), d in 1..12_usize, seed: u64) {
         let mut random = Random::new(seed);
         let doubles = Array2::from_shape_simple_fn((2 * n, d), || random.cell());
         let floats = doubles.mapv(|x| x as f32);
         // Integers beyond 2^53 differ if they are rounded once or twice.
         let integers = Array2::from_shape_simple_fn((2 * n, d), || (random.word() >> random.below(12)) as i64);
         let steps = [1_isize, 2, -1, -2];
-        let kinds: Vec<(usize, isize)> = (0..d).map(|_| (random.below(4), random.of(&steps))).collect();
+        let column_types: Vec<(usize, isize)> = (0..d).map(|_| (random.below(4), random.of(&steps))).collect();
         let slice = |step: isize| s![..n as isize * step.abs();step];
-        let columns = kinds.iter().enumerate().map(|(j, &(kind, step))| match kind {
+        let columns = column_types.iter().enumerate().map(|(j, &(column_type, step))| match column_type {
             0 => Column::F32(floats.column(j).slice_move(slice(step))),
             1 => Column::F64(doubles.column(j).slice_move(slice(step))),
             2 => Column::I64(integers.column(j).slice_move(slice(step))),
@@ -172,10 +174,10 @@ proptest! {
         });
         let matrix = Matrix::from_columns(columns.collect()).unwrap();
         let cell = |i: usize, j: usize| {
-            let (kind, step) = kinds[j];
+            let (column_type, step) = column_types[j];
             let last = n * step.unsigned_abs() - 1;
             let i = if step > 0 { i * step.unsigned_abs() } else { last - i * step.unsigned_abs() };
-            match kind {
+            match column_type {
                 0 => floats[[i, j]],
                 1 => doubles[[i, j]] as f32,
                 2 => integers[[i, j]] as f32,

@@ -21,7 +21,7 @@ pytestmark = [
 
 #: A script that runs the command as `python -m isoxide` does, and sends itself a signal at a given moment: when a
 #: module is imported, before or after the n-th move of a result file, or in a function.
-HOOKED = """
+SCRIPT = """
 import importlib.abc, os, runpy, signal, sys
 
 moment, name = sys.argv[1].split(":")
@@ -40,15 +40,16 @@ class Finder(importlib.abc.MetaPathFinder):
 if moment == "import":
     sys.meta_path.insert(0, Finder())
 elif moment in ("before", "after"):
-    real, left = os.replace, [int(name)]
+    os_replace, n_left = os.replace, int(name)
     def replace(source, target):
+        global n_left
         # Results are moved out of the folder "new". Files that end with .part are temporary.
         is_result = os.path.basename(os.path.dirname(source)) == "new" and not str(source).endswith(".part")
-        left[0] -= is_result
-        if is_result and left[0] == 0 and moment == "before":
+        n_left -= is_result
+        if is_result and n_left == 0 and moment == "before":
             send()
-        real(source, target)
-        if is_result and left[0] == 0 and moment == "after":
+        os_replace(source, target)
+        if is_result and n_left == 0 and moment == "after":
             send()
     os.replace = replace
 elif moment == "writing":
@@ -63,7 +64,7 @@ elif moment == "writing":
 elif moment == "swallowed":
     from isoxide import ueba
     detect = ueba.detect
-    def swallowing(*args, **options):
+    def detect_despite_the_signal(*args, **options):
         try:
             send()
             while True:
@@ -71,17 +72,17 @@ elif moment == "swallowed":
         except KeyboardInterrupt:
             pass
         return detect(*args, **options)
-    ueba.detect = swallowing
+    ueba.detect = detect_despite_the_signal
 elif moment == "converted":
     from isoxide import ueba
-    def converting(*args, **options):
+    def raise_another_error(*args, **options):
         try:
             send()
             while True:
                 pass
         except KeyboardInterrupt:
             raise ValueError("a library raises its own error instead")
-    ueba.detect = converting
+    ueba.detect = raise_another_error
 runpy.run_module("isoxide", run_name="__main__", alter_sys=True)
 """
 
@@ -93,9 +94,9 @@ def table(seed, tmp_path_factory):
     return path
 
 
-def hooked(moment, name, *arguments, **options):
-    """Run the command with the signal `name` at a moment."""
-    command = [sys.executable, "-c", HOOKED, moment, name, *map(str, arguments)]
+def run_with_signal(moment, name, *arguments, **options):
+    """Run the command, which sends itself the signal `name` at a moment."""
+    command = [sys.executable, "-c", SCRIPT, moment, name, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
 
 
@@ -118,8 +119,8 @@ MESSAGES = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "e
         ("converted:", "SIGHUP"),
     ],
 )
-def test_a_signal_before_the_results_are_in_place(table, tmp_path, moment, name):
-    done = hooked(moment, name, "detect", table, *NAMES, "--out", tmp_path / "out")
+def test_a_signal_before_the_results_are_moved_leaves_no_file(table, tmp_path, moment, name):
+    done = run_with_signal(moment, name, "detect", table, *NAMES, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (CODES[name], "")
     assert done.stderr == f"isoxide: error: {MESSAGES[name]}; nothing was written\n"
     assert not (tmp_path / "out").exists()
@@ -127,11 +128,11 @@ def test_a_signal_before_the_results_are_in_place(table, tmp_path, moment, name)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "name"), [("before:1", "SIGINT"), ("before:4", "SIGHUP"), ("after:6", "SIGTERM")])
-def test_a_signal_takes_effect_after_all_results_are_in_place(table, tmp_path, moment, name):
+def test_a_signal_while_the_results_are_moved_takes_effect_afterwards(table, tmp_path, moment, name):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes").write_text("mine")
-    done = hooked(moment, name, "detect", table, *NAMES, "--out", out)
+    done = run_with_signal(moment, name, "detect", table, *NAMES, "--out", out)
     assert (done.returncode, done.stdout) == (CODES[name], "")
     assert done.stderr == f"isoxide: error: {MESSAGES[name]}; all results are in {out}\n"
     assert len(list(out.iterdir())) == 7
@@ -142,7 +143,7 @@ def test_a_signal_takes_effect_after_all_results_are_in_place(table, tmp_path, m
 def test_the_next_run_completes_or_removes_the_files_of_a_killed_run(table, tmp_path):
     out = tmp_path / "out"
     for moment, n_left in (("import:isoxide.ueba._page", 0), ("after:3", 3)):
-        done = hooked(moment, "SIGKILL", "detect", table, *NAMES, "--out", out)
+        done = run_with_signal(moment, "SIGKILL", "detect", table, *NAMES, "--out", out)
         assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
         names = sorted(path.name for path in out.iterdir())
         assert [name.startswith(".isoxide-") for name in names] == [True] + [False] * n_left
@@ -156,20 +157,20 @@ def test_the_next_run_completes_or_removes_the_files_of_a_killed_run(table, tmp_
 
 @pytest.mark.slow
 def test_a_command_under_nohup_ignores_sighup(table, tmp_path):
-    done = hooked("import:isoxide.ueba._page", "SIGHUP", "detect", table, *NAMES, "--out", tmp_path / "out",
+    done = run_with_signal("import:isoxide.ueba._page", "SIGHUP", "detect", table, *NAMES, "--out", tmp_path / "out",
                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
-def test_help_without_a_signal(tmp_path):
-    done = hooked("import:nothing", "SIGINT", "--help")
+def test_the_script_runs_the_command_without_a_signal(tmp_path):
+    done = run_with_signal("import:nothing", "SIGINT", "--help")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow
-def test_a_signal_while_a_pipe_is_read(tmp_path):
-    """The pipe never ends, like a very slow disk. Another process writes a file into the output folder meanwhile."""
+def test_a_signal_while_a_pipe_is_read_leaves_only_the_files_of_other_programs(tmp_path):
+    """The pipe never ends, as on a very slow disk. Another program writes a file into the output folder meanwhile."""
     pipe, out = tmp_path / "features.csv", tmp_path / "out"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "isoxide", "detect", str(pipe), *NAMES, "--out", str(out)]
@@ -185,25 +186,24 @@ def test_a_signal_while_a_pipe_is_read(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     os.write(writer, b"actor,day,x\n")
-    (out / "notes").write_text("of another process")
+    (out / "notes").write_text("of another program")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     os.close(writer)
     assert process.returncode == 130
     assert errors == "isoxide: error: interrupted; nothing was written\n"
-    assert contents(out) == {"notes": b"of another process"}
+    assert contents(out) == {"notes": b"of another program"}
 
 
 @pytest.mark.slow
-def test_a_signal_while_scores_are_written(table, tmp_path):
-    """The old file stays until the new one is complete."""
+def test_a_signal_while_scores_are_written_keeps_the_old_file(table, tmp_path):
     done = isoxide("detect", table, *NAMES, "--out", tmp_path / "out")
     assert done.returncode == 0
     [model] = (tmp_path / "out").glob("*.safetensors")
     scores = tmp_path / "scores.csv"
     scores.write_text("old")
-    done = hooked("writing:", "SIGTERM", "score", model, table, "--out", scores)
+    done = run_with_signal("writing:", "SIGTERM", "score", model, table, "--out", scores)
     assert (done.returncode, done.stderr) == (143, "isoxide: error: ended by SIGTERM; nothing was written\n")
     assert scores.read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == ["out", "scores.csv"]

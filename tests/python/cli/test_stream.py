@@ -73,11 +73,11 @@ def test_a_table_larger_than_memory_is_read_in_batches_without_an_option(folder,
     large.mkdir()
     for number in range(12):
         # Each file has other entities and values, so that no row or score occurs twice.
-        part = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
-        part["share_0"] = r.normal(size=len(part))
-        part.to_parquet(large / f"{number:02}.parquet", index=False)
+        rows = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
+        rows["share_0"] = r.normal(size=len(rows))
+        rows.to_parquet(large / f"{number:02}.parquet", index=False)
 
-    def limit():
+    def limit_memory():
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 
     command = [sys.executable, "-m", "isoxide", "detect", str(large), *NAMES, "--contamination", "0.001", "--json"]
@@ -85,7 +85,7 @@ def test_a_table_larger_than_memory_is_read_in_batches_without_an_option(folder,
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")],
-        capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit, env=environment,
+        capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit_memory, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "it does not fit in memory" in done.stderr
@@ -93,7 +93,7 @@ def test_a_table_larger_than_memory_is_read_in_batches_without_an_option(folder,
 
 
 @pytest.mark.slow
-def test_scores_of_a_folder(folder, results, tmp_path):
+def test_scores_of_a_folder_equal_those_in_memory(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
     command = ("score", model, folder, "--keep", "actor", "day", "--out", out)
@@ -113,8 +113,8 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
-def test_a_killed_run_into_a_folder_of_scores_can_be_resumed(folder, results, tmp_path):
-    """The resumed run removes incomplete files."""
+@pytest.mark.slow
+def test_a_resumed_run_completes_a_folder_of_scores_and_removes_incomplete_files(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
     expected = Done("score", model, folder, "--out", out).ok()
@@ -125,7 +125,7 @@ def test_a_killed_run_into_a_folder_of_scores_can_be_resumed(folder, results, tm
     assert sorted(os.listdir(out)) == ["_SUCCESS", "_isoxide.json", "part-00000.parquet"]
 
 
-def test_folders_that_cannot_be_read(folder, tmp_path):
+def test_folders_that_cannot_be_read_are_refused_by_file(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     broken = write_parts(pd.read_parquet(folder), tmp_path / "broken", 3)
     path = broken / "001.parquet"
@@ -144,7 +144,7 @@ def test_folders_that_cannot_be_read(folder, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-def test_the_size_of_a_table(folder, tmp_path, monkeypatch, capsys):
+def test_tables_larger_than_the_free_memory_are_recognised(folder, tmp_path, monkeypatch, capsys):
     frame = pd.read_parquet(folder)
     frame.to_csv(tmp_path / "table.csv", index=False)
     frame.to_csv(tmp_path / "table.csv.gz", index=False)
@@ -162,6 +162,6 @@ def test_the_size_of_a_table(folder, tmp_path, monkeypatch, capsys):
     assert [_size.larger_than_memory(table) for table in tables] == [False] * 4
 
 
-def test_free_memory():
+def test_free_memory_is_a_plausible_number_or_unknown():
     free = _size.free_memory()
     assert free is None or 0 <= free < 1 << 50

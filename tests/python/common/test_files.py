@@ -1,4 +1,4 @@
-"""Files are written completely or not at all, and files of others are left alone."""
+"""Test that files are written completely or not at all, and that files of others do not change."""
 
 import contextlib
 import errno
@@ -65,18 +65,18 @@ WRITERS = ("replace_file", "save", "score", "csv", "parquet", "json", "markdown"
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.thread_unsafe(reason="the umask is the process's")
-def test_the_mode_is_that_of_the_file_that_is_replaced(every_writer, tmp_path, name):
+@pytest.mark.thread_unsafe(reason="it changes the umask of the process")
+def test_a_new_file_has_the_mode_of_the_one_that_it_replaces(every_writer, tmp_path, name):
     call, path = every_writer[name], tmp_path / "out.parquet"
     before = os.umask(0o027)
     try:
         call(path)
         assert mode(path) == 0o640
-        for kept in (0o600, 0o664, 0o755):
-            path.chmod(kept)
+        for expected in (0o600, 0o664, 0o755):
+            path.chmod(expected)
             path.write_text("old")
             call(path)
-            assert mode(path) == kept
+            assert mode(path) == expected
             assert path.read_bytes() != b"old"
     finally:
         os.umask(before)
@@ -105,13 +105,13 @@ def test_a_symbolic_link_stays_and_its_file_is_replaced(every_writer, tmp_path, 
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_what_cannot_be_replaced_is_refused_and_stays(every_writer, tmp_path, name):
+def test_folders_pipes_and_circular_links_are_refused_and_stay(every_writer, tmp_path, name):
     call = every_writer[name]
     folder, pipe, loop = (tmp_path / part for part in ("folder.csv", "pipe.parquet", "loop.parquet"))
     folder.mkdir()
     os.mkfifo(pipe)
     loop.symlink_to(loop)
-    # A folder is where `score` puts parts.
+    # `score` writes files into a folder.
     if name != "score":
         with pytest.raises(IsADirectoryError, match=r"folder\.csv"):
             call(folder)
@@ -127,7 +127,7 @@ def test_what_cannot_be_replaced_is_refused_and_stays(every_writer, tmp_path, na
 
 @contextlib.contextmanager
 def as_nobody(*paths):
-    """Run as a user without all rights, who owns the paths."""
+    """Run as a user without administrator rights who owns the paths."""
     if not ROOT_USER:
         yield
         return
@@ -142,12 +142,12 @@ def as_nobody(*paths):
         os.setegid(0)
 
 
-def refuse_as_nobody(folder):
-    """Run in another process, since the user is that of the whole process."""
+def write_as_nobody(folder):
+    """Print the name of each file or folder that cannot be written; `as_nobody` changes the user of the process."""
     import pathlib
 
     folder = pathlib.Path(folder)
-    file = folder / "kept.txt"
+    file = folder / "read_only.txt"
     file.write_text("old")
     file.chmod(0o444)
     closed = folder / "closed"
@@ -170,19 +170,20 @@ def refuse_as_nobody(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.thread_unsafe(reason="another process")
+@pytest.mark.thread_unsafe(reason="it starts a process")
 def test_read_only_files_and_folders_are_refused(tmp_path):
-    from alone import alone
+    from new_process import run_in_new_process
 
-    ended = alone(refuse_as_nobody, str(tmp_path))
+    ended = run_in_new_process(write_as_nobody, str(tmp_path))
     assert ended.code == 0, ended.err
     closed = tmp_path / "closed"
-    assert ended.out == f"{tmp_path / 'kept.txt'}\n{closed}\n{closed}\nold ['closed', 'kept.txt']\n"
+    file = tmp_path / "read_only.txt"
+    assert ended.out == f"{file}\n{closed}\n{closed}\nold ['closed', 'read_only.txt']\n"
 
 
 @pytest.mark.skipif(not ROOT_USER, reason="only root may give files away")
-def test_the_owner_is_kept_where_the_system_allows_it(tmp_path):
-    path = tmp_path / "theirs"
+def test_a_new_file_has_the_owner_of_the_one_that_it_replaces(tmp_path):
+    path = tmp_path / "file"
     path.write_text("old")
     os.chown(path, 1234, 4321)
     path.chmod(0o640)
@@ -197,7 +198,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
     def fail(temporary):
         temporary.write_text("half")
-        # Nobody but the owner reads what replaces a file that may be private.
+        # Only the owner may read the temporary file, since the old file may be private.
         assert mode(temporary) == 0o600
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -206,7 +207,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert (path.read_text(), names(tmp_path)) == ("old", ["file"])
 
 
-# Several files.
+# Sets of files
 
 
 def file_set(folder, contents):
@@ -234,7 +235,7 @@ def old(tmp_path):
     return folder
 
 
-def test_a_set_is_put_in_place(old):
+def test_a_set_replaces_files_of_the_same_names(old):
     (old / "a").chmod(0o606)
     files = file_set(old, NEW)
     assert contents_besides_temporary(old) == {**OLD, "notes": "mine"}
@@ -254,8 +255,8 @@ def contents_besides_temporary(folder):
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.thread_unsafe(reason="os is patched")
-def test_a_set_that_cannot_be_moved_leaves_the_old_one(old, monkeypatch, number, error, links):
-    """Fail before and after each move: of the plan first, then of each file."""
+def test_a_set_that_cannot_be_moved_leaves_the_old_files(old, monkeypatch, number, error, links):
+    # The error occurs before or after each move: of the plan first, then of each file.
     real = os.replace
     for after in (False, True):
         files, calls = file_set(old, NEW), []
@@ -280,7 +281,7 @@ def test_a_set_that_cannot_be_moved_leaves_the_old_one(old, monkeypatch, number,
 
 
 @pytest.mark.parametrize("name", "ac")
-def test_a_folder_or_a_pipe_in_the_way_of_a_set(old, name):
+def test_a_set_does_not_replace_a_folder_or_a_pipe(old, name):
     for make in (lambda path: path.mkdir(), os.mkfifo):
         path = old / name
         path.unlink()
@@ -295,7 +296,7 @@ def test_a_folder_or_a_pipe_in_the_way_of_a_set(old, name):
         path.write_text("old")
 
 
-def test_links_in_a_folder_stay(old, tmp_path):
+def test_a_set_replaces_the_file_of_a_link_and_leaves_the_link(old, tmp_path):
     target = tmp_path / "elsewhere"
     target.write_text("old")
     (old / "a").unlink()
@@ -323,25 +324,25 @@ def test_a_link_to_another_file_system_is_refused(old):
         assert contents(old) == {**OLD, "c": "", "notes": "mine"}
 
 
-def test_only_empty_folders_are_removed(tmp_path):
-    folder = tmp_path / "some" / "where" / "new"
+def test_a_set_that_is_given_up_removes_only_empty_folders_that_it_made(tmp_path):
+    folder = tmp_path / "parent" / "folder" / "new"
     files = file_set(folder, NEW)
     files.close()
     assert names(tmp_path) == []
     files = file_set(folder, NEW)
-    (folder.parent / "notes").write_text("somebody's")
-    (folder / "results of another").write_text("theirs")
+    (folder.parent / "notes").write_text("mine")
+    (folder / "results").write_text("mine")
     files.close()
-    assert contents(folder) == {"results of another": "theirs"}
-    assert (folder.parent / "notes").read_text() == "somebody's"
-    (folder / "results of another").unlink()
+    assert contents(folder) == {"results": "mine"}
+    assert (folder.parent / "notes").read_text() == "mine"
+    (folder / "results").unlink()
     files = file_set(folder, NEW)
     files.close()
-    # It was there before.
+    # The folder existed before this set.
     assert folder.is_dir()
 
 
-def test_a_folder_that_is_a_file_or_a_link(tmp_path):
+def test_the_folder_of_a_set_may_be_a_link_but_no_file(tmp_path):
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         files = FileSet(folder)
@@ -363,9 +364,9 @@ def test_a_folder_that_is_a_file_or_a_link(tmp_path):
     assert names(tmp_path) == ["dangling", "file", "link", "real"]
 
 
-# Runs that were killed.
+# Processes that are killed
 
-KILLED = """
+SCRIPT_THAT_IS_KILLED = """
 import os, pathlib, signal, sys
 from isoxide._common import files as files_module
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -389,34 +390,36 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def killed(folder, number):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(number)], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def run_and_kill(folder, number):
+    """Run a process that kills itself at the given step, and return the temporary files and folders that it leaves."""
+    command = [sys.executable, "-c", SCRIPT_THAT_IS_KILLED, str(folder), str(number)]
+    process = subprocess.run(command, capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     return [path for path in folder.iterdir() if path.name.startswith(".isoxide-")]
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 4, 5])
-def test_the_next_run_removes_the_files_of_a_killed_run(old, number):
-    """Kill a run while it writes, before and after it has its plan, in the middle of the moves, and after the last."""
-    assert len(killed(old, number)) == 1
+def test_the_next_process_cleans_up_after_a_killed_one(old, number):
+    # Killed while it writes (-1), before or after the plan is written (0, 1), between moves (2, 4), or at the end (5).
+    assert len(run_and_kill(old, number)) == 1
     (old / "b").touch() if number <= 1 else None
     clear_leftovers(old)
-    # With a plan everything was ready, and is moved; `b` is somebody else's by now where it was touched.
+    # Once the plan is written, all files are complete, and are moved now, but not over `b`, which changed since.
     expected = OLD if number < 1 else {**NEW, "b": "old"} if number == 1 else NEW
     assert contents(old) == {**expected, "notes": "mine"}
 
 
-def test_a_killed_run_is_finished_before_the_next_set_is_put_in_place(old):
+def test_the_set_of_a_killed_process_is_moved_before_the_next_set(old):
     files = file_set(old, dict.fromkeys("abc", "newer"))
-    assert len(killed(old, 3)) == 2
+    assert len(run_and_kill(old, 3)) == 2
     files.put_in_place()
     files.close()
     assert contents(old) == {**dict.fromkeys("abc", "newer"), "d": "new", "notes": "mine"}
 
 
-def test_files_of_running_ones_and_of_others_stay(old):
+def test_files_of_running_processes_and_of_others_stay(old):
     running = file_set(old, NEW)
-    # What only looks like ours.
+    # These names begin like those of temporary files of isoxide, or equal them, but isoxide did not make them.
     (old / ".isoxide-notes").write_text("mine")
     (old / ".isoxide-0123456789abcdef").mkdir()
     (old / ".isoxide-0123456789abcdef" / "notes").write_text("mine")
@@ -425,34 +428,34 @@ def test_files_of_running_ones_and_of_others_stay(old):
     (old / ".isoxide-0123456789abcded.part" / "notes").write_text("mine")
     before = names(old)
 
-    def write_and_look(path):
+    def write_and_check(path):
         path.write_text("new")
         clear_leftovers(old)
         assert names(old) == sorted([*before, path.name])
 
-    replace_file(old / "a", write_and_look)
+    replace_file(old / "a", write_and_check)
     assert names(old) == before
     running.put_in_place()
     running.close()
     assert len(names(old)) == len(before)
     if ROOT_USER:
-        theirs = old / ".isoxide-0123456789abcdec.part"
-        theirs.write_text("of another user")
-        os.chown(theirs, 1234, 1234)
+        of_another_user = old / ".isoxide-0123456789abcdec.part"
+        of_another_user.write_text("mine")
+        os.chown(of_another_user, 1234, 1234)
         clear_leftovers(old)
-        assert theirs.exists()
+        assert of_another_user.exists()
 
 
 @pytest.mark.parametrize("plan", ["[" * 100_000, "{}", "7", '[["../outside", null]]', '[["a", [1, 2, 3]]]', "nul"])
-def test_a_plan_that_was_tampered_with(old, plan):
-    [left] = killed(old, 1)
-    (left / "plan.json").write_text(plan)
+def test_a_manipulated_plan_moves_nothing(old, plan):
+    [leftover] = run_and_kill(old, 1)
+    (leftover / "plan.json").write_text(plan)
     clear_leftovers(old)
     assert contents(old) == {**OLD, "notes": "mine"}
     assert names(old.parent) == ["out"]
 
 
-def put_often(folder, text, n):
+def write_repeatedly(folder, text, n):
     for _ in range(n):
         files = file_set(folder, dict.fromkeys("abc", text))
         try:
@@ -462,21 +465,21 @@ def put_often(folder, text, n):
 
 
 @pytest.mark.slow
-@pytest.mark.thread_unsafe(reason="processes")
-def test_sets_of_runs_at_the_same_time_do_not_mix(tmp_path):
+@pytest.mark.thread_unsafe(reason="it starts processes")
+def test_sets_of_simultaneous_processes_do_not_mix(tmp_path):
     folder = tmp_path / "new" / "out"
     context = multiprocessing.get_context("spawn")
-    runs = [context.Process(target=put_often, args=(folder, text, 60)) for text in ("one", "two", "three")]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
-        assert run.exitcode == 0
+    processes = [context.Process(target=write_repeatedly, args=(folder, text, 60)) for text in ("one", "two", "three")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
     assert contents(folder) in [dict.fromkeys("abc", text) for text in ("one", "two", "three")]
 
 
-@pytest.mark.thread_unsafe(reason="_files is patched")
-def test_a_run_that_keeps_the_folder_locked_is_not_waited_for_forever(old, monkeypatch):
+@pytest.mark.thread_unsafe(reason="a constant is patched")
+def test_waiting_for_a_locked_folder_has_a_limit(old, monkeypatch):
     monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()

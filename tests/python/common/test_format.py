@@ -1,4 +1,4 @@
-"""Numbers, times and sizes are formatted for readers."""
+"""Test how numbers, times and sizes are formatted."""
 
 import math
 
@@ -27,7 +27,7 @@ from isoxide._common.format import format_bytes, format_time, format_value
         (1_234_567_890.5, "1.235e+09"),
     ],
 )
-def test_values(number, text):
+def test_values_are_formatted(number, text):
     assert format_value(number) == text
 
 
@@ -48,10 +48,10 @@ def test_values(number, text):
         (5 * 10**15, "5000 TB"),
     ],
 )
-def test_bytes(n, text):
+def test_sizes_are_formatted(n, text):
     assert format_bytes(n) == text
 
 
-def test_times():
+def test_times_at_midnight_are_formatted_as_dates():
     assert format_time(pd.Timestamp("2026-03-01")) == "2026-03-01"
     assert format_time(pd.Timestamp("2026-03-01 07:05")) == "2026-03-01 07:05"

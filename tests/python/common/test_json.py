@@ -1,4 +1,4 @@
-"""JSON is as deep and as large as it may be before it is parsed."""
+"""Test that JSON text is refused before it is parsed if it is deeper or larger than allowed."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alone import alone, assert_silent
 from isoxide import IsolationForest
 from isoxide._common import json as bounded_json
 from isoxide.mergeable import RankCounts, SamplePlan, SampleRows, ScoreSketch
-from stored_forests import parts
+from new_process import assert_silent, run_in_new_process
+from stored_forests import forest_file
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(st.sampled_from('ab\\"[]{},:é\n'), max_size=6),
@@ -44,7 +44,7 @@ def n_commas(value):
 
 
 @given(value=VALUES, ascii=st.booleans(), indent=st.sampled_from([None, 1]))
-def test_a_document_is_parsed_up_to_its_own_depth_and_size(value, ascii, indent):
+def test_a_document_is_parsed_within_the_limits_and_refused_beyond_each(value, ascii, indent):
     text = json.dumps(value, ensure_ascii=ascii, indent=indent)
     limits = {"max_depth": depth(value), "max_keys": n_keys(value), "max_items": n_commas(value)}
     assert bounded_json.loads(text, **limits) == value
@@ -58,7 +58,7 @@ def test_a_document_is_parsed_up_to_its_own_depth_and_size(value, ascii, indent)
 @pytest.mark.parametrize(
     "text", ["", "[", '{"a"', '"a', "[1,]", "nothing", b"\xff", "\\", '"\\', '["\\"]', "NaN", b'[\x00"\x00', "]]]][[[["]
 )
-def test_other_text_is_refused_as_the_parser_does(text):
+def test_invalid_json_is_left_to_the_parser(text):
     if text == "NaN":
         with pytest.raises(ZeroDivisionError):
             bounded_json.loads(text, parse_constant=lambda _: 1 / 0)
@@ -67,8 +67,8 @@ def test_other_text_is_refused_as_the_parser_does(text):
         bounded_json.loads(text)
 
 
-#: Names of the pieces in the wire format.
-PIECES = {
+#: Mergeable classes and their names in the wire format.
+MERGEABLE = {
     RankCounts: "set of rank counts",
     SamplePlan: "sample plan",
     SampleRows: "collection of sample rows",
@@ -83,22 +83,22 @@ def deep(n):
     yield "[" * n + "]" * n
 
 
-def documents(text):
-    """Calls that read a document which comes from anybody, each with one that is not as it should be."""
-    forest, head = parts(), text.encode()
-    whole = forest.bytes(text)
-    yield lambda: IsolationForest.from_bytes(whole)
-    nested = parts()
-    nested.says["parameters"] = None
-    data = nested.bytes(text)
-    yield lambda: IsolationForest().__setstate__({"_fitted": data})
-    length = len(head).to_bytes(8, "little")
-    yield lambda: IsolationForest.from_bytes(length + head)
-    for kind, name in PIECES.items():
+def reads_of(text):
+    """Yield calls that decode bytes with `text` as their JSON header, for every format that has one."""
+    header = text.encode()
+    file = forest_file().bytes(text)
+    yield lambda: IsolationForest.from_bytes(file)
+    pickled = forest_file()
+    pickled.header["parameters"] = None
+    state = pickled.bytes(text)
+    yield lambda: IsolationForest().__setstate__({"_fitted": state})
+    length = len(header).to_bytes(8, "little")
+    yield lambda: IsolationForest.from_bytes(length + header)
+    for cls, name in MERGEABLE.items():
         title = f"isoxide piece 1 {name}\n".encode()
-        checksum = hashlib.sha256(title + head + b"\n").hexdigest().encode()
-        sealed = b"".join([title, checksum, b"\n", head, b"\n"])
-        yield lambda kind=kind, sealed=sealed: kind.from_bytes(sealed)
+        checksum = hashlib.sha256(title + header + b"\n").hexdigest().encode()
+        data = b"".join([title, checksum, b"\n", header, b"\n"])
+        yield lambda cls=cls, data=data: cls.from_bytes(data)
 
 
 def read_deep_documents():
@@ -106,7 +106,7 @@ def read_deep_documents():
 
     def read():
         for text in deep(90_000):
-            for call in documents(text):
+            for call in reads_of(text):
                 with pytest.raises(ValueError, match=r"nested|deeper|entries|keys|items"):
                     call()
 
@@ -119,7 +119,7 @@ def read_deep_documents():
 
 @pytest.mark.slow
 def test_deep_documents_are_refused_on_any_stack():
-    assert_silent(alone(read_deep_documents))
+    assert_silent(run_in_new_process(read_deep_documents))
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_deep_documents_are_refused_on_any_stack():
     ids=["keys", "parameters", "words", "objects"],
 )
 def test_large_documents_are_refused_at_once(text):
-    for call in documents(text):
+    for call in reads_of(text):
         before = time.process_time()
         with pytest.raises(ValueError, match=r"not .* (forest|bytes)"):
             call()
@@ -142,18 +142,17 @@ def test_large_documents_are_refused_at_once(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["tensors", "metadata", "shape", "inner"])
-def test_large_headers_of_files_are_refused_at_once(what):
-    forest = parts()
-    if what == "tensors":
+@pytest.mark.parametrize("large_part", ["tensors", "metadata", "shape", "metadata of a forest"])
+def test_large_headers_of_files_are_refused_at_once(large_part):
+    if large_part == "tensors":
         header = {f"t{i}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for i in range(10**5)}
-    elif what == "metadata":
+    elif large_part == "metadata":
         header = {"__metadata__": {f"a{i}": "" for i in range(10**6)}}
-    elif what == "shape":
+    elif large_part == "shape":
         header = {"t": {"dtype": "U8", "shape": [0] * 10**6, "data_offsets": [0, 0]}}
     else:
+        forest = forest_file()
         forest.metadata.update({f"a{i}": "" for i in range(10**6)})
-        before = time.process_time()
         data = forest.bytes()
         before = time.process_time()
         with pytest.raises(ValueError, match="more entries"):

@@ -14,7 +14,7 @@ NAMES = st.lists(st.text("ab*?[]!- ", max_size=6), max_size=6)
 
 
 @given(NAMES, NAMES)
-def test_an_exact_name_wins(names, patterns):
+def test_a_pattern_that_equals_a_name_selects_only_this_name(names, patterns):
     selected = select(names, patterns)
     for name in names:
         matches = [pattern == name if pattern in names else fnmatchcase(name, pattern) for pattern in patterns]
@@ -22,16 +22,16 @@ def test_an_exact_name_wins(names, patterns):
     assert selected == [name for name in dict.fromkeys(names) if name in selected]
 
 
-def test_one_pattern_several_or_none():
+def test_patterns_may_be_one_several_or_none():
     assert [as_patterns(patterns) for patterns in (None, "a*", ("a", "b"))] == [[], ["a*"], ["a", "b"]]
     assert select(["bytes [MB]", "bytes M"], "bytes [MB]") == ["bytes [MB]"]
     assert select(["bytes M"], "bytes [MB]") == ["bytes M"]
     assert select([], "*") == select(["a"], None) == []
 
 
-def test_patterns_of_rank_last(seed):
+def test_rank_last_takes_patterns(seed):
     values = np.random.default_rng(seed).normal(size=(50, 4))
     frame = pd.DataFrame(values, columns=["z[1]", "z1", "*", "b"])
-    for last, expected in (("z[1]", {0}), ("z*", {0, 1}), ("*", {2}), ("?", {2, 3})):
-        order = rank_features(frame, frame, rank_last=last).order
+    for pattern, expected in (("z[1]", {0}), ("z*", {0, 1}), ("*", {2}), ("?", {2, 3})):
+        order = rank_features(frame, frame, rank_last=pattern).order
         assert {frozenset(row[-len(expected) :].tolist()) for row in order} == {frozenset(expected)}

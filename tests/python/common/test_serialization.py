@@ -1,4 +1,4 @@
-"""The wire format of mergeable pieces: one layout, one number, and nothing that is damaged or foreign is read."""
+"""Test the wire format of mergeable objects: its layout, its number, and that damaged or foreign bytes are refused."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ def encoded():
     return to_bytes("test piece", FACTS, PARTS)
 
 
-def sealed(title, text, body=b""):
-    """Made-up bytes with a checksum that is right."""
+def with_checksum(title, text, body=b""):
+    """Return bytes with a correct checksum, whatever they contain."""
     checksum = hashlib.sha256(title + b"\n" + text + b"\n" + body).hexdigest().encode()
     return b"\n".join([title, checksum, text, body])
 
 
-def test_there_and_back():
+def test_facts_and_arrays_are_restored():
     facts, parts = from_bytes("test piece", encoded(), TYPES)
     assert facts == FACTS
     for part, expected in zip(parts, PARTS, strict=True):
@@ -40,8 +40,8 @@ def test_there_and_back():
         assert from_bytes("test piece", data, TYPES)[0] == FACTS
 
 
-def test_the_layout_is_the_one_that_is_documented():
-    """Change `FORMAT` with the layout, or processes of two versions misread each other."""
+def test_the_layout_is_the_documented_one():
+    # Change `FORMAT` with the layout, or processes with two versions of isoxide misread each other.
     title, checksum, text, body = to_bytes("test piece", {"n": 1}, [np.array([1, 2], dtype=">u2"), b"xyz"]).split(b"\n")
     assert title == b"isoxide piece 1 test piece"
     assert json.loads(text) == {"facts": {"n": 1}, "shapes": [[2], [3]]}
@@ -49,7 +49,7 @@ def test_the_layout_is_the_one_that_is_documented():
     assert checksum.decode() == hashlib.sha256(b"\n".join([title, text, body])).hexdigest()
 
 
-def test_the_same_piece_gives_the_same_bytes():
+def test_bytes_do_not_depend_on_the_order_of_keys_and_bytes_in_memory():
     swapped = [PARTS[0].astype(">i8"), *PARTS[1:3], np.asfortranarray(PARTS[3])]
     assert to_bytes("test piece", dict(reversed(FACTS.items())), swapped) == encoded()
 
@@ -67,7 +67,7 @@ def test_an_unknown_format_is_refused_by_its_number(number, monkeypatch):
         from_bytes("test piece", data, TYPES)
 
 
-def test_another_piece_is_refused_by_its_name():
+def test_another_class_is_refused_by_its_name():
     with pytest.raises(ValueError, match="cannot decode these bytes as a score sketch: they hold a test piece"):
         from_bytes("score sketch", encoded(), TYPES)
 
@@ -78,7 +78,7 @@ def test_other_data_is_refused(data):
         from_bytes("test piece", data, TYPES)
 
 
-def test_every_damage_is_noticed():
+def test_every_changed_or_missing_byte_is_detected():
     data = encoded()
     for index in range(len(data)):
         damaged = bytearray(data)
@@ -116,18 +116,18 @@ TITLE = b"isoxide piece 1 test piece"
         (TITLE, b'{"facts": [' + b"0," * 300 + b"0]}", b"", "more than 200 items"),
     ],
 )
-def test_made_up_bytes_are_refused(title, text, body, message):
+def test_invalid_contents_with_a_correct_checksum_are_refused(title, text, body, message):
     with pytest.raises(ValueError, match=message):
-        from_bytes("test piece", sealed(title, text, body), ["<i8", RAW])
+        from_bytes("test piece", with_checksum(title, text, body), ["<i8", RAW])
 
 
-def test_long_lists_are_read_where_they_are_expected():
+def test_long_lists_are_read_only_without_a_limit():
     data = to_bytes("test piece", {"names": [f"c{j}" for j in range(1000)]}, [])
     assert len(from_bytes("test piece", data, [], max_items=None)[0]["names"]) == 1000
     with pytest.raises(ValueError, match="more than 200 items"):
         from_bytes("test piece", data, [])
 
 
-def test_what_json_cannot_hold_is_not_written():
+def test_nan_is_not_written_as_json():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_bytes("test piece", {"share": float("nan")}, [])

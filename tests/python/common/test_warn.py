@@ -1,4 +1,4 @@
-"""Warnings point at the line of the user."""
+"""Test that warnings point at the line of the user."""
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,10 @@ def frame():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda frame: ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.1),
-        lambda frame: ueba.detect(ueba.read_table(frame, **NAMES), alerts_per_month=3),
+        lambda frame: ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.1, train_on_this=True),
+        lambda frame: ueba.detect(ueba.read_table(frame, **NAMES), alerts_per_month=3, train_on_this=True),
         lambda frame: ueba.calibrate(ueba.read_table(frame, **NAMES), contamination=0.1),
-        lambda frame: stream.open(frame).detect(**NAMES, contamination=0.1),
+        lambda frame: stream.open(frame).detect(**NAMES, contamination=0.1, train_on_this=True),
     ],
 )
 def test_warnings_point_at_the_line_of_the_user(frame, call):

@@ -1,4 +1,4 @@
-"""Dask frames give what the same rows give in memory, bit for bit, whatever the partitions, workers and schedulers."""
+"""Test that Dask frames give the results of the same rows in memory, for any partitions, workers and schedulers."""
 
 import contextlib
 import doctest
@@ -35,25 +35,25 @@ pytestmark = [
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
     pytest.mark.current_versions(reason="Dask is not installed with the oldest versions"),
     pytest.mark.filterwarnings(
-        # Dask uses what pandas 4 will drop.
+        # Dask uses an argument that pandas 4 will remove.
         "ignore:The inplace keyword in DataFrame",
     ),
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _text_as_it_is():
+def _without_conversion_of_strings():
     with dask.config.set({"dataframe.convert-string": False}):
         yield
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two processes of one thread, on the loopback device."""
-    # A worker that dies twice within this time would be given up.
+    """Run two workers of one thread each on this machine."""
+    # Dask would give up a worker that dies twice within this time.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -85,16 +85,16 @@ def synchronous():
         yield
 
 
-def parted(frame, sizes):
+def partitioned(frame, sizes):
     ends = np.cumsum(sizes)
     assert ends[-1] == len(frame)
-    pieces = [frame.iloc[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    # A function without a module, so that workers need not import this one.
-    return dd.from_map(lambda piece: piece, pieces, meta=frame.iloc[:0])
+    partitions = [frame.iloc[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    # A lambda is pickled by value, so workers need not import this module.
+    return dd.from_map(lambda partition: partition, partitions, meta=frame.iloc[:0])
 
 
-def some_sizes(r, n, n_partitions):
-    """Sizes of partitions: even, random with empty ones, or nearly all in one."""
+def random_sizes(r, n, n_partitions):
+    """Return sizes of partitions: equal, random with empty ones, or nearly all rows in one."""
     match r.integers(3):
         case 0:
             cuts = np.linspace(0, n, n_partitions + 1)[1:-1].astype(int)
@@ -112,7 +112,7 @@ def frame(seed):
     values[r.random((N, 6)) < 0.05] = np.nan
     values[:, 4] = np.nan
     frame = pd.DataFrame(values, columns=list("abcdef"))
-    # Rows that are there twice.
+    # A hundred rows are repeated.
     frame.iloc[500:600] = frame.iloc[:100].to_numpy()
     return frame.assign(
         n=r.integers(0, 5, N), flag=r.random(N) < 0.1, small=r.normal(size=N).astype(np.float32),
@@ -124,29 +124,29 @@ FEATURES = ["f", "a", "b", "c", "d", "e", "n", "flag", "small"]
 
 
 @pytest.mark.parametrize(
-    ("where", "n_partitions"),
+    ("scheduler_name", "n_partitions"),
     [*(("synchronous", n) for n in N_PARTITIONS), ("threads", 7), ("cluster", 1), ("cluster", 64)],
 )
-def test_as_in_memory(frame, where, n_partitions, request, seed):
-    with scheduler(where, request):
-        as_in_memory(frame, n_partitions, seed)
+def test_results_equal_those_in_memory(frame, scheduler_name, n_partitions, request, seed):
+    with scheduler(scheduler_name, request):
+        assert_results_equal_those_in_memory(frame, n_partitions, seed)
 
 
-def as_in_memory(frame, n_partitions, seed):
-    ddf = parted(frame, some_sizes(np.random.default_rng(seed), N, n_partitions))
-    theirs = SklearnForest(random_state=3, contamination=0.03).fit(frame[FEATURES])
+def assert_results_equal_those_in_memory(frame, n_partitions, seed):
+    ddf = partitioned(frame, random_sizes(np.random.default_rng(seed), N, n_partitions))
+    expected_forest = SklearnForest(random_state=3, contamination=0.03).fit(frame[FEATURES])
     table = isoxide.dask.table(ddf)
     forest = table.fit(IsolationForest(random_state=3, contamination=0.03), features=FEATURES)
-    assert_same_forest(forest, theirs)
+    assert_same_forest(forest, expected_forest)
     assert forest.to_bytes() == IsolationForest(random_state=3, contamination=0.03).fit(frame[FEATURES]).to_bytes()
 
     scored = table.score(forest)
     assert scored.npartitions == n_partitions
-    found = scored.compute()
-    assert_array_equal(found["score"], theirs.decision_function(frame[FEATURES]))
-    assert_array_equal(found["anomaly"], theirs.predict(frame[FEATURES]) == -1)
-    pd.testing.assert_frame_equal(found.drop(columns=["score", "anomaly"]), frame)
-    assert_array_equal(scored["anomaly"].compute(), found["anomaly"])
+    computed = scored.compute()
+    assert_array_equal(computed["score"], expected_forest.decision_function(frame[FEATURES]))
+    assert_array_equal(computed["anomaly"], expected_forest.predict(frame[FEATURES]) == -1)
+    pd.testing.assert_frame_equal(computed.drop(columns=["score", "anomaly"]), frame)
+    assert_array_equal(scored["anomaly"].compute(), computed["anomaly"])
 
     assert table.offset(forest, 0.2) == forest.recalibrate(frame[FEATURES], contamination=0.2).offset_
 
@@ -154,7 +154,7 @@ def as_in_memory(frame, n_partitions, seed):
     for options in ({}, {"tail": "both", "groups": "group", "nan_policy": "omit", "kind": "mean", "rank_last": "[ab]"}):
         features = {"features": FEATURES}
         ranks = table.rank_features(rows, **features, **options)
-        expected = isoxide.rank_features(frame[found["anomaly"]], frame, **features, **options)
+        expected = isoxide.rank_features(frame[computed["anomaly"]], frame, **features, **options)
         assert_same_ranks(ranks, expected)
 
 
@@ -165,13 +165,13 @@ def assert_same_ranks(ranks, expected):
 
 
 @pytest.mark.parametrize("make", TABLE_MAKERS, ids=lambda make: make.__name__)
-def test_random_tables(make, synchronous, seed):
+def test_results_of_random_tables_equal_those_in_memory(make, synchronous, seed):
     r = np.random.default_rng([seed, TABLE_MAKERS.index(make)])
     for _ in range(3):
         n = int(r.choice([1, 2, 40, 300]))
         frame = mixed_frame(r, make(r, n, 4))
         n = len(frame)
-        ddf = parted(frame, some_sizes(r, n, int(r.choice(N_PARTITIONS))))
+        ddf = partitioned(frame, random_sizes(r, n, int(r.choice(N_PARTITIONS))))
         params = {"random_state": int(r.integers(2**32)), "n_estimators": 10}
         table = isoxide.dask.table(ddf)
         forest = table.fit(IsolationForest(**params))
@@ -187,15 +187,15 @@ def test_random_tables(make, synchronous, seed):
     [{"max_samples": 1.0}, {"max_samples": 0.1, "bootstrap": True}, {"max_features": 2, "n_estimators": 7}],
     ids=str,
 )
-def test_parameters(frame, params, synchronous):
+def test_forests_of_any_parameters_equal_those_in_memory(frame, params, synchronous):
     forest = IsolationForest(random_state=1, **params)
-    fitted = isoxide.dask.table(parted(frame, [300, 0, 700])).fit(forest, features=FEATURES)
+    fitted = isoxide.dask.table(partitioned(frame, [300, 0, 700])).fit(forest, features=FEATURES)
     assert not hasattr(forest, "offset_")
     assert fitted.to_bytes() == IsolationForest(random_state=1, **params).fit(frame[FEATURES]).to_bytes()
 
 
-def test_by_default_all_columns_of_numbers_are_features(frame, synchronous):
-    forest = isoxide.dask.table(parted(frame, [300, 700])).fit()
+def test_all_numeric_columns_are_features_by_default(frame, synchronous):
+    forest = isoxide.dask.table(partitioned(frame, [300, 700])).fit()
     assert forest.feature_names_in_.tolist() == [*"abcdef", "n", "flag", "small"]
     assert forest.to_bytes() == IsolationForest(random_state=0).fit(frame.drop(columns="group")).to_bytes()
 
@@ -205,32 +205,48 @@ def test_scores_are_lazy_and_read_only_the_requested_columns(frame, tmp_path, sy
         frame.iloc[start : start + 500].to_parquet(tmp_path / f"{start:04}.parquet", index=False)
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])
     ddf = dd.read_parquet(tmp_path)
-    scored = isoxide.dask.table(ddf).score(forest, score="how", anomaly="is")
-    assert scored.columns.tolist() == [*frame.columns, "how", "is"]
-    assert scored.dtypes[["how", "is"]].tolist() == [np.float64, np.bool_]
-    assert_array_equal(scored["how"].compute(), forest.decision_function(frame[["a", "b"]]))
-    plan = scored[["how"]].expr.simplify().walk()
-    assert {tuple(part.columns) for part in plan if "Parquet" in type(part).__name__} == {("a", "b")}
+    scored = isoxide.dask.table(ddf).score(forest, score="s", anomaly="is_anomaly")
+    assert scored.columns.tolist() == [*frame.columns, "s", "is_anomaly"]
+    assert scored.dtypes[["s", "is_anomaly"]].tolist() == [np.float64, np.bool_]
+    assert_array_equal(scored["s"].compute(), forest.decision_function(frame[["a", "b"]]))
+    plan = scored[["s"]].expr.simplify().walk()
+    assert {tuple(step.columns) for step in plan if "Parquet" in type(step).__name__} == {("a", "b")}
     scored.to_parquet(tmp_path / "scored")
-    assert_array_equal(dd.read_parquet(tmp_path / "scored")["how"].compute(), scored["how"].compute())
-    found = scored[scored["is"]][["c", "how"]].compute()
-    assert_array_equal(found["c"], frame["c"][forest.predict(frame[["a", "b"]]) == -1])
+    assert_array_equal(dd.read_parquet(tmp_path / "scored")["s"].compute(), scored["s"].compute())
+    anomalies = scored[scored["is_anomaly"]][["c", "s"]].compute()
+    assert_array_equal(anomalies["c"], frame["c"][forest.predict(frame[["a", "b"]]) == -1])
 
 
-def test_empty_frames_and_partitions(frame, synchronous):
+def test_explanations_and_importances_equal_those_of_memory(frame, synchronous):
+    forest = IsolationForest(n_estimators=20, random_state=0).fit(frame[["a", "b"]])
+    table = isoxide.dask.table(partitioned(frame, [300, 0, N - 300]))
+    lazy = table.explain(forest, top=2)
+    explained, expected = lazy.compute(), forest.explain(frame[["a", "b"]], top=2)
+    assert explained.dtypes.equals(lazy.dtypes)
+    names = np.array(["a", "b"])[expected.indices]
+    for k in (1, 2):
+        assert explained[f"top_{k}_feature"].tolist() == names[:, k - 1].tolist()
+        assert_array_equal(explained[f"top_{k}_contribution"], np.asarray(expected)[:, k - 1])
+        assert_array_equal(explained[f"top_{k}_share"], expected.share()[:, k - 1])
+    assert_array_equal(table.importance(forest), forest.importance(frame[["a", "b"]]))
+    empty = isoxide.dask.table(partitioned(frame.iloc[:0], [0, 0])).explain(forest, top=1).compute()
+    assert empty.dtypes.equals(lazy.dtypes[empty.columns])
+
+
+def test_an_empty_frame_is_scored_but_not_fitted(frame, synchronous):
     forest = IsolationForest(random_state=0).fit(frame[["a"]])
-    nothing = parted(frame.iloc[:0], [0, 0])
-    scored = isoxide.dask.table(nothing).score(forest).compute()
+    empty = partitioned(frame.iloc[:0], [0, 0])
+    scored = isoxide.dask.table(empty).score(forest).compute()
     assert scored.dtypes[["score", "anomaly"]].tolist() == [np.float64, np.bool_]
     assert len(scored) == 0
     with pytest.raises(ValueError, match="the dask frame has no rows"):
-        isoxide.dask.table(nothing).fit(features=["a"])
+        isoxide.dask.table(empty).fit(features=["a"])
     with pytest.raises(ValueError, match="the dask frame has no rows"):
-        isoxide.dask.table(nothing).offset(forest, 0.1)
+        isoxide.dask.table(empty).offset(forest, 0.1)
 
 
-def test_bad_input(frame, synchronous):
-    table = isoxide.dask.table(parted(frame, [N]))
+def test_wrong_arguments_are_refused(frame, synchronous):
+    table = isoxide.dask.table(partitioned(frame, [N]))
     forest = table.fit(features=["a", "b"])
     with pytest.raises(TypeError, match=r"ddf must be a dask.dataframe.DataFrame, not pandas\.DataFrame"):
         isoxide.dask.table(frame)
@@ -241,11 +257,11 @@ def test_bad_input(frame, synchronous):
     with pytest.raises(ValueError, match="features must be a list of names, got the string 'abc'"):
         table.fit(features="abc")
     with pytest.raises(ValueError, match="the dask frame has no column 'b'"):
-        isoxide.dask.table(parted(frame[["a"]], [N])).score(forest)
+        isoxide.dask.table(partitioned(frame[["a"]], [N])).score(forest)
     with pytest.raises(ValueError, match="the dask frame already has a column 'n'"):
         table.score(forest, score="n")
     with pytest.raises(ValueError, match="already has a column 'anomaly'"):
-        isoxide.dask.table(parted(frame.assign(anomaly=1), [N])).score(forest)
+        isoxide.dask.table(partitioned(frame.assign(anomaly=1), [N])).score(forest)
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
         table.score(forest, score="x", anomaly="x")
     for call in (table.score, lambda forest: table.offset(forest, 0.1)):
@@ -253,32 +269,34 @@ def test_bad_input(frame, synchronous):
             call(IsolationForest())
 
 
-def assert_same_findings(ours, expected):
-    pd.testing.assert_frame_equal(ours.frame, expected.frame)
-    pd.testing.assert_frame_equal(ours.timeline, expected.timeline)
-    pd.testing.assert_frame_equal(ours.reference, expected.reference)
-    assert ours.features == expected.features
+def assert_same_findings(actual, expected):
+    pd.testing.assert_frame_equal(actual.frame, expected.frame)
+    pd.testing.assert_frame_equal(actual.timeline, expected.timeline)
+    pd.testing.assert_frame_equal(actual.reference, expected.reference)
+    assert actual.features == expected.features
     for name in ("values", "percentiles", "order", "directions", "flags"):
-        assert_array_equal(getattr(ours, name), getattr(expected, name), err_msg=name)
-    # When, where from and with what; the checksum of all scores is one of a single part.
-    own = ("created", "source", "sha256", "versions", "scores_sha256")
-    mine, theirs = ({k: v for k, v in found.manifest.items() if k not in own} for found in (ours, expected))
-    assert mine == theirs
-    assert ours.manifest["scores_sha256"] in (None, expected.manifest["scores_sha256"])
-    assert ours.forest.offset_ == expected.forest.offset_
+        assert_array_equal(getattr(actual, name), getattr(expected, name), err_msg=name)
+    # These differ between runs. A checksum of all scores exists only for a table in one partition.
+    varying = ("created", "source", "sha256", "versions", "scores_sha256")
+    manifest, expected_manifest = (
+        {k: v for k, v in findings.manifest.items() if k not in varying} for findings in (actual, expected)
+    )
+    assert manifest == expected_manifest
+    assert actual.manifest["scores_sha256"] in (None, expected.manifest["scores_sha256"])
+    assert actual.forest.offset_ == expected.forest.offset_
 
 
 @pytest.fixture(scope="module")
 def days(seed):
-    """With rows that are there twice, others that share actor and day, and missing values."""
+    """Return a table with repeated rows, other rows that share actor and day, and missing values."""
     frame = actor_days(seed)
     frame.loc[frame.index[::17], "share_0"] = np.nan
     frame = pd.concat([frame, frame.iloc[5:25], frame.iloc[40:50].assign(n_0=3)], ignore_index=True)
-    return frame.sample(frac=1, random_state=seed % 2**32, ignore_index=True).assign(nothing=np.nan, team="t")
+    return frame.sample(frac=1, random_state=seed % 2**32, ignore_index=True).assign(empty=np.nan, team="t")
 
 
 @pytest.mark.parametrize(
-    ("where", "n_partitions", "options"),
+    ("scheduler_name", "n_partitions", "options"),
     [
         ("synchronous", 1, {"contamination": 0.02}),
         ("synchronous", 7, {"threshold": -0.1, "groups": "team", "tail": "both"}),
@@ -287,34 +305,34 @@ def days(seed):
         ("cluster", 7, {"contamination": 0.02, "groups": "team"}),
     ],
 )
-def test_findings(days, where, n_partitions, options, request, seed):
+def test_findings_equal_those_in_memory(days, scheduler_name, n_partitions, options, request, seed):
     expected = ueba.detect(ueba.read_table(days, entity="actor", time="day"), **options)
-    ddf = parted(days, some_sizes(np.random.default_rng(seed), len(days), n_partitions))
-    with scheduler(where, request):
+    ddf = partitioned(days, random_sizes(np.random.default_rng(seed), len(days), n_partitions))
+    with scheduler(scheduler_name, request):
         assert_same_findings(isoxide.dask.table(ddf).detect(entity="actor", time="day", **options), expected)
 
 
-def test_findings_of_chosen_features_by_a_fitted_forest(days, synchronous):
-    ddf = parted(days.assign(day=days["day"].dt.strftime("%Y-%m-%d")), [100, 0, len(days) - 100])
-    chosen = {"entity": "actor", "time": "day", "include": ["n_*", "share_*"], "exclude": "n_1"}
-    table = ueba.read_table(ddf.compute(), **chosen)
+def test_findings_of_a_fitted_forest_equal_those_in_memory(days, synchronous):
+    ddf = partitioned(days.assign(day=days["day"].dt.strftime("%Y-%m-%d")), [100, 0, len(days) - 100])
+    columns = {"entity": "actor", "time": "day", "include": ["n_*", "share_*"], "exclude": "n_1"}
+    table = ueba.read_table(ddf.compute(), **columns)
     forest = IsolationForest(random_state=5, contamination=0.03).fit(table.X)
-    assert_same_findings(isoxide.dask.table(ddf).detect(**chosen, forest=forest), ueba.detect(table, forest=forest))
-    quiet = isoxide.dask.table(ddf).detect(**chosen, forest=forest, threshold=-0.9)
-    assert len(quiet) == 0
-    assert_same_findings(quiet, ueba.detect(table, forest=forest, threshold=-0.9))
-    grouped = isoxide.dask.table(ddf).detect(**chosen, forest=forest, groups="actor", min_group=30)
+    assert_same_findings(isoxide.dask.table(ddf).detect(**columns, forest=forest), ueba.detect(table, forest=forest))
+    no_findings = isoxide.dask.table(ddf).detect(**columns, forest=forest, threshold=-0.9)
+    assert len(no_findings) == 0
+    assert_same_findings(no_findings, ueba.detect(table, forest=forest, threshold=-0.9))
+    grouped = isoxide.dask.table(ddf).detect(**columns, forest=forest, groups="actor", min_group=30)
     assert_same_findings(grouped, ueba.detect(table, forest=forest, groups="actor", min_group=30))
     with pytest.raises(ValueError, match="the dask frame has no column 'host'"):
         isoxide.dask.table(ddf).detect(entity="host", time="day")
 
 
-def other(frame, number):
+def change_type_in_partition_1(frame, number):
     return frame.astype({"b": "float32"}) if number == 1 else frame
 
 
-def test_scores_of_partitions_of_other_types(frame, synchronous):
-    ddf = dd.from_map(other, [frame] * 2, range(2), meta=frame.iloc[:0])
+def test_a_partition_with_a_different_type_is_not_scored(frame, synchronous):
+    ddf = dd.from_map(change_type_in_partition_1, [frame] * 2, range(2), meta=frame.iloc[:0])
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])
     with pytest.raises(ValueError, match=r"partition 1 .*has float32 in column 'b', which should be double"):
         isoxide.dask.table(ddf).score(forest).compute()
@@ -322,35 +340,35 @@ def test_scores_of_partitions_of_other_types(frame, synchronous):
         isoxide.dask.table(ddf).score(forest)["score"].compute()
 
 
-def travelling(path):
-    class Travels(CountRows):
-        """Notes in a file where it comes out of a pickle."""
+def log_unpickling(path):
+    class LogUnpickling(CountRows):
+        """Write to a file whenever it is unpickled."""
 
         columns = ("a",)
 
         def __init__(self):
-            self.ballast = os.urandom(2**20)
+            self.data = os.urandom(2**20)
 
         def __setstate__(self, state):
             self.__dict__ |= state
             with open(path, "a") as file:
                 file.write(f"{os.getpid()}\n")
 
-    return Travels()
+    return LogUnpickling()
 
 
-def test_an_aggregator_goes_to_each_worker_once(frame, cluster, tmp_path):
-    aggregator = travelling(tmp_path / "seen")
+def test_an_aggregator_is_sent_once_to_each_worker(frame, cluster, tmp_path):
+    aggregator = log_unpickling(tmp_path / "log")
     with cluster.as_current():
-        assert DaskEngine(parted(frame, [10] * 100)).aggregate(aggregator) == N
-    seen = (tmp_path / "seen").read_text().split()
-    # A worker may give it to the other one from memory, so that it makes it once more.
-    assert len(seen) <= 4, seen
+        assert DaskEngine(partitioned(frame, [10] * 100)).aggregate(aggregator) == N
+    processes = (tmp_path / "log").read_text().split()
+    # A worker may send it to the other one, which unpickles it once more.
+    assert len(processes) <= 4, processes
 
 
-def test_a_frame_in_the_memory_of_workers(frame, cluster):
+def test_results_of_a_persisted_frame_equal_those_in_memory(frame, cluster):
     with cluster.as_current():
-        ddf = parted(frame[FEATURES], [400, 0, 600]).persist()
+        ddf = partitioned(frame[FEATURES], [400, 0, 600]).persist()
         forest = isoxide.dask.table(ddf).fit(IsolationForest(random_state=0, contamination=0.1))
         scored = isoxide.dask.table(ddf).score(forest).persist()
         ranks = isoxide.dask.table(scored).rank_features(scored[scored["anomaly"]], features=FEATURES)
@@ -360,13 +378,13 @@ def test_a_frame_in_the_memory_of_workers(frame, cluster):
     assert_same_ranks(ranks, isoxide.rank_features(rows, frame[FEATURES]))
 
 
-def deadly(once):
-    """What kills the worker that reads a certain partition first."""
+def kill_worker_once(marker):
+    """Return a function that kills the first worker that reads partition 5, and creates the file `marker`."""
 
     def read(frame, number):
         if number == 5:
             with contextlib.suppress(FileExistsError):
-                once.touch(exist_ok=False)
+                marker.touch(exist_ok=False)
                 os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
         return frame
@@ -375,24 +393,24 @@ def deadly(once):
 
 
 @pytest.mark.parametrize("method", ["fit", "score"])
-def test_a_worker_dies(frame, cluster, method, tmp_path):
+def test_results_survive_the_death_of_a_worker(frame, cluster, method, tmp_path):
     frame = frame[["a", "b", "n"]]
     forest = IsolationForest(random_state=0).fit(frame)
-    pieces = [frame.iloc[start : start + 50] for start in range(0, N, 50)]
-    ddf = dd.from_map(deadly(tmp_path / "dead"), pieces, range(20), meta=frame.iloc[:0])
+    partitions = [frame.iloc[start : start + 50] for start in range(0, N, 50)]
+    ddf = dd.from_map(kill_worker_once(tmp_path / "dead"), partitions, range(20), meta=frame.iloc[:0])
     with cluster.as_current():
         match method:
             case "fit":
                 assert isoxide.dask.table(ddf).fit().to_bytes() == forest.to_bytes()
             case "score":
-                found = isoxide.dask.table(ddf).score(forest)["score"].compute()
-                assert_array_equal(found, forest.decision_function(frame))
+                scores = isoxide.dask.table(ddf).score(forest)["score"].compute()
+                assert_array_equal(scores, forest.decision_function(frame))
         assert (tmp_path / "dead").exists()
         cluster.wait_for_workers(2, timeout=30)
 
 
 @pytest.mark.parametrize("name", isoxide.dask.__all__)
-def test_examples(name):
+def test_examples_run(name):
     runner = doctest.DocTestRunner()
     with dask.config.set(scheduler="synchronous"):
         for test in doctest.DocTestFinder().find(getattr(isoxide.dask, name), name, module=False, globs={}):

@@ -1,4 +1,4 @@
-"""The Enron table that ships with the package: its content, its path, and readers that agree on it."""
+"""Test the Enron table that ships with the package: its content, its path, and that all readers agree on it."""
 
 import csv
 import gzip
@@ -19,7 +19,7 @@ def frame():
     return load_enron_user_day()
 
 
-def test_the_file_is_the_one_that_its_description_names():
+def test_the_description_has_the_checksum_size_and_columns_of_the_file():
     path = load_enron_user_day(as_path=True)
     description = path.with_name("enron_user_day.md").read_text(encoding="utf-8")
     assert f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in description

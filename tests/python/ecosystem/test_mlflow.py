@@ -1,4 +1,4 @@
-"""Test that MLflow logs, loads and serves forests, and which fits its autologging records."""
+"""Test that MLflow logs, loads and serves forests, and that its autologging records forests in pipelines."""
 
 import os
 import warnings
@@ -7,7 +7,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 import isoxide
-from alone import alone
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -23,12 +23,12 @@ FORMATS = {
 }
 
 
-def tracked(folder):
+def mlflow_in(folder):
     """Return MLflow, set up to keep its runs in a folder."""
-    # The default, a database, needs another package.
+    # By default, MLflow needs a database, which needs another package.
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     os.chdir(folder)
-    # MLflow itself warns about other things.
+    # Warnings of MLflow are ignored, those of isoxide are errors.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("error", module="isoxide")
     import mlflow
@@ -46,7 +46,7 @@ def table():
 def log_and_load(folder, name):
     import numpy as np
 
-    mlflow, X = tracked(folder), table()
+    mlflow, X = mlflow_in(folder), table()
     forest = isoxide.IsolationForest(n_estimators=6, contamination=0.1, random_state=0).fit(X)
     with mlflow.start_run() as run:
         mlflow.log_params(forest.get_params())
@@ -67,7 +67,7 @@ def log_and_load(folder, name):
 
 
 def log_without_trust(folder):
-    mlflow = tracked(folder)
+    mlflow = mlflow_in(folder)
     forest = isoxide.IsolationForest(n_estimators=6).fit(table())
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"Untrusted types .*isoxide\.IsolationForest"):
         mlflow.sklearn.save_model(forest, f"{folder}/model", serialization_format="skops")
@@ -76,7 +76,7 @@ def log_without_trust(folder):
 def autolog(folder):
     import sklearn.ensemble
 
-    mlflow, X = tracked(folder), table()
+    mlflow, X = mlflow_in(folder), table()
     mlflow.sklearn.autolog(log_models=False, log_datasets=False)
     sklearn.ensemble.IsolationForest(n_estimators=5).fit(X)
     first = mlflow.last_active_run()
@@ -95,15 +95,15 @@ def autolog(folder):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_forest_is_logged_and_loaded(name, tmp_path):
-    ended = alone(log_and_load, str(tmp_path), name)
+    ended = run_in_new_process(log_and_load, str(tmp_path), name)
     assert ended.code == 0, ended.err
 
 
 def test_the_format_skops_requires_trust_in_the_class(tmp_path):
-    ended = alone(log_without_trust, str(tmp_path))
+    ended = run_in_new_process(log_without_trust, str(tmp_path))
     assert ended.code == 0, ended.err
 
 
 def test_autologging_records_forests_in_pipelines(tmp_path):
-    ended = alone(autolog, str(tmp_path))
+    ended = run_in_new_process(autolog, str(tmp_path))
     assert ended.code == 0, ended.err

@@ -45,16 +45,16 @@ def assert_same(actual, expected, table=X):
 # Pipelines and searches
 
 
-def test_clone():
+def test_a_clone_has_the_parameters_but_is_not_fitted():
     fitted = forest(contamination=0.1, max_features=2).fit(X)
-    twin = clone(fitted)
-    assert type(twin) is IsolationForest
-    assert twin.get_params() == fitted.get_params()
-    assert not hasattr(twin, "offset_")
-    assert_same(twin.fit(X), fitted)
+    copied = clone(fitted)
+    assert type(copied) is IsolationForest
+    assert copied.get_params() == fitted.get_params()
+    assert not hasattr(copied, "offset_")
+    assert_same(copied.fit(X), fitted)
 
 
-def test_pipeline_with_a_column_transformer():
+def test_a_pipeline_with_a_column_transformer_gives_the_results_of_its_steps():
     frame = FRAME.assign(kind=np.where(X[:, 0] > 0, "x", "y"))
     columns = ColumnTransformer(
         [("numbers", StandardScaler(), list("abcd")), ("categories", OneHotEncoder(), ["kind"])]
@@ -66,20 +66,20 @@ def test_pipeline_with_a_column_transformer():
     assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._fitted.native.n_trees == 3
 
 
-def test_names_from_the_previous_step():
-    """A step that outputs frames gives names in fitting and in scoring, so there is no warning."""
+def test_feature_names_come_from_the_previous_step():
+    # The previous step gives frames for fitting and for scoring, so no warning about names is expected.
     scaler = StandardScaler().set_output(transform="pandas")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipeline = make_pipeline(scaler, forest(contamination=0.1)).fit(FRAME)
         assert list(pipeline[-1].feature_names_in_) == ["a", "b", "c", "d"]
         scores = pipeline.score_samples(FRAME)
-    plain = make_pipeline(StandardScaler(), forest(contamination=0.1)).fit(X)
-    np.testing.assert_array_equal(scores, plain.score_samples(X))
-    assert pipeline[-1].offset_ == plain[-1].offset_
+    without_names = make_pipeline(StandardScaler(), forest(contamination=0.1)).fit(X)
+    np.testing.assert_array_equal(scores, without_names.score_samples(X))
+    assert pipeline[-1].offset_ == without_names[-1].offset_
 
 
-def test_grid_search():
+def test_a_grid_search_gives_equal_results_for_any_number_of_jobs():
     y = (np.abs(X).sum(axis=1) > 5).astype(int)
 
     def scorer(model, X, y):
@@ -94,7 +94,7 @@ def test_grid_search():
     assert_same(searches[1].best_estimator_, forest(**searches[1].best_params_).fit(X))
 
 
-def test_metadata_routing_of_weights():
+def test_metadata_routing_passes_weights_to_the_steps_that_request_them():
     weights = R.random(400)
     expected = forest().fit(StandardScaler().fit_transform(X), sample_weight=weights)
     unweighted = forest().fit(StandardScaler().fit_transform(X))
@@ -116,7 +116,7 @@ def test_metadata_routing_of_weights():
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "sequential"])
 @pytest.mark.parametrize("n_jobs", [1, 2, -1])
-def test_joblib_contexts(backend, n_jobs):
+def test_results_do_not_depend_on_the_joblib_backend(backend, n_jobs):
     expected = forest(contamination=0.1).fit(X)
     with joblib.parallel_config(backend=backend, n_jobs=n_jobs):
         assert_same(forest(contamination=0.1).fit(X), expected)
@@ -128,7 +128,7 @@ def _fit_and_score(table):
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_inside_joblib_workers(backend):
+def test_results_in_joblib_workers_equal_those_in_the_parent(backend):
     expected = _fit_and_score(X)
     fitted = forest(contamination=0.1).fit(X)
     with joblib.parallel_config(backend=backend, n_jobs=2):
@@ -139,7 +139,7 @@ def test_inside_joblib_workers(backend):
 
 
 @pytest.mark.slow
-@pytest.mark.thread_unsafe(reason="it starts a process; four of them would test nothing more")
+@pytest.mark.thread_unsafe(reason="it starts a process")
 def test_a_spawned_process_scores_an_unpickled_forest():
     fitted = forest(contamination=0.1).fit(X)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -176,25 +176,25 @@ def test_a_loaded_forest_equals_the_stored_one(store, table, tmp_path):
     weights = R.random(400)
     params = {"contamination": 0.1, "max_features": 2, "warm_start": True}
     fitted = forest(**params).fit(table, sample_weight=weights)
-    twin = STORES[store](tmp_path, fitted)
-    assert type(twin) is IsolationForest
-    assert twin.get_params() == fitted.get_params()
-    assert_same(twin, fitted, table)
-    assert hasattr(twin, "feature_names_in_") == hasattr(fitted, "feature_names_in_")
-    np.testing.assert_array_equal(twin.estimators_samples_, fitted.estimators_samples_)
-    np.testing.assert_array_equal(twin.estimators_features_, fitted.estimators_features_)
-    np.testing.assert_array_equal(twin.to_sklearn().score_samples(table), fitted.score_samples(table))
-    for model in (twin, fitted):
+    loaded = STORES[store](tmp_path, fitted)
+    assert type(loaded) is IsolationForest
+    assert loaded.get_params() == fitted.get_params()
+    assert_same(loaded, fitted, table)
+    assert hasattr(loaded, "feature_names_in_") == hasattr(fitted, "feature_names_in_")
+    np.testing.assert_array_equal(loaded.estimators_samples_, fitted.estimators_samples_)
+    np.testing.assert_array_equal(loaded.estimators_features_, fitted.estimators_features_)
+    np.testing.assert_array_equal(loaded.to_sklearn().score_samples(table), fitted.score_samples(table))
+    for model in (loaded, fitted):
         model.set_params(n_estimators=15).fit(table, sample_weight=weights)
-    assert_same(twin, fitted, table)
+    assert_same(loaded, fitted, table)
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_unfitted_forests_can_be_stored(store, tmp_path):
-    twin = STORES[store](tmp_path, forest(max_features=2))
-    assert twin.get_params() == forest(max_features=2).get_params()
+    loaded = STORES[store](tmp_path, forest(max_features=2))
+    assert loaded.get_params() == forest(max_features=2).get_params()
     with pytest.raises(NotFittedError):
-        twin.predict(X)
+        loaded.predict(X)
 
 
 def test_skops_needs_trust_only_in_the_class():
@@ -208,13 +208,13 @@ def test_skops_needs_trust_only_in_the_class():
 
 
 def test_a_pickle_refers_to_no_private_module():
-    """A pickle refers to public names only, since these stay valid. Trees made for `estimators_` are not stored."""
+    # Public names stay valid in later versions. The trees made for `estimators_` are not stored.
     fitted = forest(contamination=0.1).fit(FRAME)
-    plain = pickle.dumps(fitted)
+    data = pickle.dumps(fitted)
     assert fitted.estimators_
-    assert pickle.dumps(fitted) == plain
+    assert pickle.dumps(fitted) == data
     out = io.StringIO()
-    pickletools.dis(plain, out=out)
+    pickletools.dis(data, out=out)
     names = {line.split("'")[1] for line in out.getvalue().splitlines() if "UNICODE" in line}
     assert {name for name in names if name.startswith("isoxide")} == {"isoxide"}
     assert not any("tree" in name and name.startswith("sklearn") for name in names)
@@ -239,7 +239,7 @@ def test_recalibrating_equals_fitting_with_that_contamination(table, contaminati
         assert_same(recalibrated, expected, table)
 
 
-def test_recalibrating_on_other_rows():
+def test_recalibrating_on_other_rows_sets_the_offset_for_these_rows():
     recalibrated = forest().fit(X).recalibrate(X[:100], contamination=0.1)
     assert (recalibrated.predict(X[:100]) == -1).sum() == 10
     assert recalibrated.offset_ == np.percentile(recalibrated.score_samples(X[:100]), 10)
@@ -278,7 +278,7 @@ def test_unfitted_forests_are_refused():
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_contamination_at(table):
+def test_contamination_at_is_the_share_of_rows_at_or_below_the_threshold(table):
     table = TABLES[table]
     fitted = forest(contamination=0.1).fit(table)
     decision = fitted.decision_function(table)
@@ -292,7 +292,7 @@ def test_contamination_at(table):
 
 
 def test_contamination_at_counts_the_threshold_itself():
-    """`predict` labels rows below the threshold as outliers; `contamination_at` also counts rows at the threshold."""
+    # `predict` labels only rows below the threshold as outliers.
     fitted = forest().fit(X)
     fitted.offset_ = fitted.score_samples(X)[17]
     decision = fitted.decision_function(X)

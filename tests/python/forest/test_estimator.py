@@ -36,7 +36,7 @@ GRID = int(os.environ.get("ISOXIDE_TEST_GRID", "240"))
 @pytest.mark.search
 @pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently")
 @pytest.mark.parametrize("index", range(GRID))
-def test_grid(index):
+def test_random_forests_equal_scikit_learns(index):
     """Fit and score a random table in a random container with random parameters; all of them are drawn from SEED."""
     r = np.random.default_rng([SEED, index])
     x = random_table(r)
@@ -87,7 +87,7 @@ def test_grid(index):
         (20_000, {"contamination": 0.003}),
     ],
 )
-def test_every_algorithm_for_sampling_rows(n, params, seed):
+def test_every_sampling_algorithm_draws_the_rows_of_scikit_learn(n, params, seed):
     r = np.random.default_rng(seed)
     X = np.column_stack([r.normal(size=n), r.poisson(1, n), r.normal(size=n).round(1)])
     ours, theirs = fit_both(X, lambda: seed, **{"n_estimators": 10, **params})
@@ -158,7 +158,7 @@ def test_fit_predict_is_fit_then_predict(seed):
     assert (labels == -1).sum() == 20
 
 
-def test_estimator_conventions(seed):
+def test_parameters_clones_and_reprs_equal_scikit_learns(seed):
     X = np.random.default_rng(seed).normal(size=(100, 3))
     forest = IsolationForest(n_estimators=7, random_state=seed)
     reference = SklearnForest(n_estimators=7, random_state=seed)

@@ -1,4 +1,4 @@
-"""The fitted state of a forest: one object, never changed, shared by copies and replaced by fits."""
+"""Test that the fitted state of a forest is one immutable object, which copies share and fits replace."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ def test_the_fitted_state_cannot_be_changed():
             setattr(fitted, field.name, None)
 
 
-def test_an_estimator_is_its_parameters_public_attributes_and_the_fitted_state():
+def test_a_fit_adds_only_public_attributes_and_the_fitted_state():
     forest = IsolationForest(n_estimators=3, random_state=0)
     assert vars(forest).keys() == forest.get_params().keys()
     forest.fit(X)
@@ -46,32 +46,32 @@ def test_fits_and_calibrations_replace_the_fitted_state():
     assert forest.estimators_[:3] == twin.estimators_ == trees
 
 
-def test_public_attributes_that_a_user_set_are_those_that_are_kept():
+def test_files_and_copies_have_the_public_attributes_that_a_user_set():
     forest = IsolationForest(n_estimators=3, random_state=0).fit(X)
     forest.offset_ = -0.25
     forest.feature_names_in_ = np.array(["a", "b", "c"], dtype=object)
-    for kept in (IsolationForest.from_bytes(forest.to_bytes()), copy.deepcopy(forest), forest.to_sklearn()):
-        assert kept.offset_ == -0.25
-        assert list(kept.feature_names_in_) == ["a", "b", "c"]
+    for other in (IsolationForest.from_bytes(forest.to_bytes()), copy.deepcopy(forest), forest.to_sklearn()):
+        assert other.offset_ == -0.25
+        assert list(other.feature_names_in_) == ["a", "b", "c"]
 
 
 def test_scores_follow_the_trees_not_the_public_attribute():
     """scikit-learn's scores do not follow ``max_samples_`` either."""
-    ours, theirs = (kind(n_estimators=3, random_state=0).fit(X) for kind in (IsolationForest, SklearnForest))
+    ours, theirs = (cls(n_estimators=3, random_state=0).fit(X) for cls in (IsolationForest, SklearnForest))
     ours.max_samples_ = theirs.max_samples_ = 2
     np.testing.assert_array_equal(ours.score_samples(X), theirs.score_samples(X))
     np.testing.assert_array_equal(IsolationForest.from_bytes(ours.to_bytes()).score_samples(X), theirs.score_samples(X))
 
 
-def test_trees_are_made_once_even_if_many_threads_ask():
+def test_threads_that_read_the_trees_at_once_get_the_same_objects():
     forest = IsolationForest(n_estimators=50, random_state=0).fit(X)
     barrier, lists = threading.Barrier(4), []
 
-    def ask():
+    def read():
         barrier.wait()
         lists.append(forest.estimators_)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -82,6 +82,6 @@ def test_trees_are_made_once_even_if_many_threads_ask():
 
 
 @pytest.mark.parametrize(("max_samples", "limit"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
-def test_depth_limit(max_samples, limit):
+def test_the_depth_limit_equals_scikit_learns(max_samples, limit):
     theirs = SklearnForest(n_estimators=1, max_samples=max_samples).fit(X)
     assert depth_limit(max_samples) == theirs.estimators_[0].max_depth == limit

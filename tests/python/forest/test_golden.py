@@ -1,4 +1,4 @@
-"""The golden vectors through the Python package. They hold whatever scikit-learn is installed; see golden/README.md."""
+"""Compare forests with the golden vectors (golden/README.md), which hold for any installed scikit-learn."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from isoxide._forest.path_length import average_path_length
 pytestmark = pytest.mark.parity
 
 FOLDER = pathlib.Path(__file__).parents[2] / "golden"
-#: The generators are tested in Rust.
+#: Names of the golden files, except for that of the random generators, which Rust tests use.
 CASES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "00_generators")
 
 
@@ -50,7 +50,7 @@ def test_there_are_cases():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_golden(name):
+def test_forests_equal_the_golden_vectors(name):
     golden = json.loads((FOLDER / f"{name}.json").read_text())
     X = table(golden["data"])
     params = {**golden["params"], "random_state": state(golden["params"]["random_state"])}
@@ -77,8 +77,8 @@ def test_golden(name):
     if "predict" in golden:
         rows = np.array(golden["test_rows"], dtype=np.float64) if "test_rows" in golden else X
         np.testing.assert_array_equal(forest.predict(rows), golden["predict"])
-        # Scores of the file were made with the C library's power, so it is used here too: NumPy's own differs from it
-        # in the last bit on AVX-512, for us as for scikit-learn (test_iforest.py compares the two).
+        # The scores in the file were computed with the C library's power, so this test computes them so too. NumPy's
+        # power differs in the last bit on AVX-512, in isoxide as in scikit-learn.
         sums = forest._fitted.native.depth_sums(rows, 1)
         denominator = len(seeds) * average_path_length(np.array([forest.max_samples_]))[0]
         scores = [-math.pow(2.0, -(total / denominator if denominator else 1.0)) for total in sums]

@@ -22,13 +22,13 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.exceptions import NotFittedError
 
 from isoxide import IsolationForest
-from stored_forests import FRAME, KINDS, R, X, assert_same, fit
+from stored_forests import FORESTS, FRAME, R, X, assert_same, fit
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
+@pytest.fixture(params=FORESTS)
+def name(request):
     return request.param
 
 
@@ -36,13 +36,13 @@ def kind(request):
 
 
 @pytest.mark.parametrize("complete", [False, True])
-def test_there_and_back(kind, complete, tmp_path):
-    forest, table = fit(kind), KINDS[kind][0]
+def test_loaded_forests_equal_the_saved_one(name, complete, tmp_path):
+    forest, table = fit(name), FORESTS[name][0]
     data = forest.to_bytes(complete=complete)
     assert type(data) is bytes
     forest.save(tmp_path / "forest.safetensors", complete=complete)
     assert (tmp_path / "forest.safetensors").read_bytes() == data
-    loaded = [IsolationForest.from_bytes(kind(data)) for kind in (bytes, bytearray, memoryview)]
+    loaded = [IsolationForest.from_bytes(buffer(data)) for buffer in (bytes, bytearray, memoryview)]
     loaded += [IsolationForest.load(path(tmp_path / "forest.safetensors")) for path in (str, pathlib.Path)]
     for twin in loaded:
         assert_same(twin, forest, table, complete=complete)
@@ -51,13 +51,13 @@ def test_there_and_back(kind, complete, tmp_path):
         assert twin.to_bytes() == forest.to_bytes()
 
 
-def test_loaded_forests_continue_a_warm_start(kind):
-    forest, (table, weights, _) = fit(kind), KINDS[kind]
+def test_loaded_forests_continue_a_warm_start(name):
+    forest, (table, weights, _) = fit(name), FORESTS[name]
     models = [forest, *(IsolationForest.from_bytes(forest.to_bytes(complete=complete)) for complete in (True, False))]
     for n_estimators in (11, 14):
         for model in models:
             model.set_params(n_estimators=n_estimators).fit(table, sample_weight=weights)
-        if kind == "seedless":
+        if name == "seedless":
             continue
         assert models[1].to_bytes(complete=True) == models[0].to_bytes(complete=True)
         assert models[2].to_bytes() == models[0].to_bytes()
@@ -71,7 +71,7 @@ def test_loaded_forests_continue_a_warm_start(kind):
         assert [np.isnan(impurity).all() for impurity in impurities] == [True] * 8 + [False] * (n_estimators - 8)
 
 
-def test_unknown_seeds_are_stored():
+def test_unknown_seeds_stay_unknown_in_a_file():
     """scikit-learn does not keep the seeds of trees before its last fit."""
     model = SklearnForest(n_estimators=4, random_state=5, warm_start=True).fit(X)
     forest = IsolationForest.from_sklearn(model.set_params(n_estimators=7).fit(X))
@@ -91,19 +91,15 @@ def test_a_loaded_forest_shares_nothing_with_the_original():
 
 
 @pytest.mark.slow
-def test_the_same_bytes_in_every_process():
-    kinds = [kind for kind in KINDS if kind != "seedless"]
+def test_every_process_saves_the_same_bytes():
+    names = [name for name in FORESTS if name != "seedless"]
     code = (
         "import hashlib; from stored_forests import fit; "
-        f"print(*(hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in {kinds}))"
+        f"print(*(hashlib.sha256(fit(name).to_bytes()).hexdigest() for name in {names}))"
     )
-    expected = [hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in kinds]
+    expected = [hashlib.sha256(fit(name).to_bytes()).hexdigest() for name in names]
     for seed in ("0", "1234"):
-        environment = {
-            **os.environ,
-            "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == expected
 
@@ -130,15 +126,15 @@ def test_numpy_numbers_become_python_numbers():
     assert_array_equal(loaded.score_samples(X), forest.score_samples(X))
 
 
-def test_offsets_that_a_user_set():
+def test_an_offset_that_the_user_set_is_saved():
     for offset in (0, -0.25, np.float32(-0.1), np.inf, -np.inf, np.nan):
         forest = fit("default")
         forest.offset_ = offset
         assert_array_equal(IsolationForest.from_bytes(forest.to_bytes()).offset_, float(offset))
 
 
-def test_a_subclass():
-    class Mine(IsolationForest):
+def test_a_file_is_loaded_only_by_the_class_whose_parameters_it_has():
+    class Subclass(IsolationForest):
         def __init__(self, *, label="x", n_estimators=100, max_samples="auto", contamination="auto", max_features=1.0,
                      bootstrap=False, n_jobs=None, random_state=None, verbose=0, warm_start=False):  # fmt: skip
             super().__init__(n_estimators=n_estimators, max_samples=max_samples, contamination=contamination,
@@ -146,50 +142,50 @@ def test_a_subclass():
                              verbose=verbose, warm_start=warm_start)  # fmt: skip
             self.label = label
 
-    forest = fit("default", Mine, label="mine")
-    assert_same(Mine.from_bytes(forest.to_bytes()), forest, X, complete=False)
+    forest = fit("default", Subclass, label="mine")
+    assert_same(Subclass.from_bytes(forest.to_bytes()), forest, X, complete=False)
     with pytest.raises(ValueError, match="it has the parameter 'label', unlike IsolationForest; load it"):
         IsolationForest.from_bytes(forest.to_bytes())
-    with pytest.raises(ValueError, match="it lacks the parameter 'label', unlike Mine; load it"):
-        Mine.from_bytes(fit("default").to_bytes())
+    with pytest.raises(ValueError, match="it lacks the parameter 'label', unlike Subclass; load it"):
+        Subclass.from_bytes(fit("default").to_bytes())
 
 
 # Files of this and of earlier formats
 
 
-KEPT = sorted(FIXTURES.glob("isoxide-format-*.safetensors"))
+STORED_FILES = sorted(FIXTURES.glob("isoxide-format-*.safetensors"))
 
 
-def test_files_of_all_formats_are_kept():
-    names = [path.name for path in KEPT]
-    assert names == [f"isoxide-format-1{kind}.safetensors" for kind in ("-columns", "-complete", "")]
+def test_files_of_all_formats_are_fixtures():
+    names = [path.name for path in STORED_FILES]
+    assert names == [f"isoxide-format-1{variant}.safetensors" for variant in ("-columns", "-complete", "")]
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_files_kept(path):
+@pytest.mark.parametrize("path", STORED_FILES, ids=lambda path: path.stem)
+def test_stored_files_load_with_the_results_of_their_time(path):
     """Path lengths are equal. Scores may differ by the last bit of NumPy's power, which depends on the processor."""
-    number, _, kind = path.stem.removeprefix("isoxide-format-").partition("-")
-    kind = f"-{kind}" if kind else ""
+    number, _, variant = path.stem.removeprefix("isoxide-format-").partition("-")
+    variant = f"-{variant}" if variant else ""
     forest = IsolationForest.load(path)
     with np.load(FIXTURES / f"isoxide-format-{number}.npz") as expected:
-        rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"]) if kind == "-columns" else expected["X"]
-        assert_array_equal(forest._fitted.native.depth_sums(expected["X"], 1), expected[f"depth_sums{kind}"])
-        assert_array_equal(forest.predict(rows), expected[f"predict{kind}"])
-        np.testing.assert_array_max_ulp(forest.score_samples(rows), expected[f"scores{kind}"], maxulp=2)
-        assert_array_equal(forest.estimators_samples_, expected[f"samples{kind}"])
+        rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"]) if variant == "-columns" else expected["X"]
+        assert_array_equal(forest._fitted.native.depth_sums(expected["X"], 1), expected[f"depth_sums{variant}"])
+        assert_array_equal(forest.predict(rows), expected[f"predict{variant}"])
+        np.testing.assert_array_max_ulp(forest.score_samples(rows), expected[f"scores{variant}"], maxulp=2)
+        assert_array_equal(forest.estimators_samples_, expected[f"samples{variant}"])
     params = {
         "": {},
         "-columns": {"n_estimators": 8, "max_samples": 32, "max_features": 2, "bootstrap": True, "contamination": 0.1},
         "-complete": {"n_estimators": 6, "max_samples": 20, "contamination": 0.2, "warm_start": True},
-    }[kind]
+    }[variant]
     expected_params = {**IsolationForest(**params).get_params(), "random_state": 7}
     actual = forest.get_params()
-    if kind == "-complete":
+    if variant == "-complete":
         actual["random_state"] = 7
         assert isinstance(forest.random_state, np.random.RandomState)
         assert forest._sample_weight.dtype == np.float32
     assert actual == expected_params
-    assert np.isnan(forest.estimators_[0].tree_.impurity).all() == (kind != "-complete")
+    assert np.isnan(forest.estimators_[0].tree_.impurity).all() == (variant != "-complete")
     # This holds as long as this format is the one that is written.
     assert forest.to_bytes(complete=True) == path.read_bytes()
 
@@ -197,15 +193,15 @@ def test_files_kept(path):
 # Pickles
 
 
-def test_pickles_kept():
+def test_a_stored_pickle_loads_with_the_results_of_its_time():
     """A pickle holds the parameters and the bytes of a file, so it does not depend on private attributes."""
-    kept = pickle.loads((FIXTURES / "isoxide-format-1.pkl").read_bytes())
+    unpickled = pickle.loads((FIXTURES / "isoxide-format-1.pkl").read_bytes())
     loaded = IsolationForest.load(FIXTURES / "isoxide-format-1-columns.safetensors")
     with np.load(FIXTURES / "isoxide-format-1.npz") as expected:
         rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"])
-        assert_array_equal(kept.predict(rows), expected["predict-columns"])
-    assert kept.to_bytes(complete=True) == loaded.to_bytes(complete=True)
-    assert_same(kept, loaded, rows, complete=False)
+        assert_array_equal(unpickled.predict(rows), expected["predict-columns"])
+    assert unpickled.to_bytes(complete=True) == loaded.to_bytes(complete=True)
+    assert_same(unpickled, loaded, rows, complete=False)
 
 
 def test_a_pickled_state_is_parameters_and_bytes():
@@ -278,7 +274,7 @@ def test_an_unfitted_forest_is_not_saved(tmp_path):
         ),
     ],
 )
-def test_parameters_that_cannot_be_saved(params, error, message, tmp_path):
+def test_parameters_that_cannot_be_saved_are_refused(params, error, message, tmp_path):
     forest = fit("default").set_params(**params)
     with pytest.raises(error, match=message):
         forest.save(tmp_path / "forest")
@@ -293,7 +289,7 @@ def test_parameters_that_cannot_be_saved(params, error, message, tmp_path):
         ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is not a list of strings|not JSON serializable"),
     ],
 )
-def test_attributes_that_cannot_be_saved(attributes, message):
+def test_attributes_that_cannot_be_saved_are_refused(attributes, message):
     forest = fit("default")
     vars(forest).update(attributes)
     with pytest.raises((TypeError, ValueError), match=message):
@@ -308,7 +304,7 @@ def test_attributes_that_cannot_be_saved(attributes, message):
         ({"sample_weight": np.ones(3)}, "the forest cannot be stored: it has 3 sample weights, but 300 training rows"),
     ],
 )
-def test_fitted_states_that_cannot_be_saved(fields, message):
+def test_fitted_states_that_cannot_be_saved_are_refused(fields, message):
     forest = fit("default")
     forest._fitted = dataclasses.replace(forest._fitted, **fields)
     with pytest.raises(ValueError, match=message):
@@ -329,7 +325,7 @@ def test_an_existing_file_stays_if_saving_fails(tmp_path, monkeypatch, error):
     before = path.read_bytes()
 
     def fail(source, target):
-        # The new file was complete, beside the old one.
+        # Both files are complete when the new one is moved.
         assert len(pathlib.Path(source).read_bytes()) > len(before)
         assert path.read_bytes() == before
         raise error
@@ -341,7 +337,7 @@ def test_an_existing_file_stays_if_saving_fails(tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_disk_that_becomes_full_while_saving(tmp_path):
+def test_an_existing_file_stays_if_the_disk_becomes_full(tmp_path):
     path = tmp_path / "forest.safetensors"
     fit("default").save(path)
     before = path.read_bytes()
@@ -358,19 +354,19 @@ def test_a_disk_that_becomes_full_while_saving(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_threads_that_save_to_the_same_path(tmp_path):
+def test_threads_that_save_to_the_same_path_leave_one_complete_file(tmp_path):
     path = tmp_path / "forest.safetensors"
     forests = [fit("default", random_state=seed) for seed in range(4)]
-    seen = {forest.to_bytes() for forest in forests}
+    contents = {forest.to_bytes() for forest in forests}
     forests[0].save(path)
     threads = [threading.Thread(target=lambda f=f: [f.save(path) for _ in range(30)]) for f in forests]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert path.read_bytes() in seen
+        assert path.read_bytes() in contents
     for thread in threads:
         thread.join()
-    assert IsolationForest.load(path).to_bytes() in seen
+    assert IsolationForest.load(path).to_bytes() in contents
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -386,7 +382,7 @@ def test_a_saved_file_has_the_permissions_of_a_new_file(tmp_path):
     assert IsolationForest.load(tmp_path / name).n_features_in_ == 4
 
 
-def test_paths_that_are_no_regular_files(tmp_path):
+def test_only_regular_files_are_loaded_and_replaced(tmp_path):
     with pytest.raises(FileNotFoundError):
         IsolationForest.load(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError):

@@ -1,4 +1,4 @@
-"""Nothing that is damaged, foreign or made up is loaded."""
+"""Test that damaged, foreign and manipulated files are refused with a message that says what is wrong."""
 
 import copy
 import json
@@ -14,15 +14,15 @@ from numpy.testing import assert_array_equal
 from sklearn.ensemble import IsolationForest as SklearnForest
 
 from isoxide import IsolationForest, _core
-from stored_forests import FRAME, KINDS, WEIGHTS, Parts, X, assert_same, fit, parts
+from stored_forests import FORESTS, FRAME, WEIGHTS, ForestFile, X, assert_same, fit, forest_file
 
 
-def test_parts_make_the_file_again():
-    assert_same(IsolationForest.from_bytes(parts().bytes()), fit("names"), FRAME, complete=False)
+def test_the_helper_encodes_an_unchanged_file_again():
+    assert_same(IsolationForest.from_bytes(forest_file().bytes()), fit("names"), FRAME, complete=False)
 
 
 @pytest.mark.parametrize("data", ["text", None, 5, [1, 2], np.zeros(3)])
-def test_other_types_are_not_taken(data):
+def test_other_types_are_refused(data):
     with pytest.raises(TypeError, match="data must be bytes, a bytearray or a memoryview"):
         IsolationForest.from_bytes(data)
 
@@ -41,7 +41,7 @@ def test_other_types_are_not_taken(data):
         (lambda: fit("default").to_bytes()[:-1] + b"\xff", "the checksum does not match: the file is damaged"),
     ],
 )
-def test_files_of_other_kinds(data, message, tmp_path):
+def test_other_files_are_refused_by_what_they_are(data, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         IsolationForest.from_bytes(data())
     path = tmp_path / "forest.safetensors"
@@ -51,20 +51,20 @@ def test_files_of_other_kinds(data, message, tmp_path):
 
 
 def test_a_later_format_asks_for_a_later_isoxide():
-    later = parts()
-    later.put("format", np.array([2], dtype=np.uint32))
-    later.put("of a kind not known now", np.zeros(3))
-    later.says = {"quite": "different"}
+    later = forest_file()
+    later.set_array("format", np.array([2], dtype=np.uint32))
+    later.set_array("an array of a later version", np.zeros(3))
+    later.header = {"quite": "different"}
     with pytest.raises(ValueError, match=r"format 2 is newer than this isoxide reads \(1\): upgrade isoxide"):
         IsolationForest.from_bytes(later.bytes())
 
 
 def change(**changes):
-    return lambda says: says.update(changes)
+    return lambda header: header.update(changes)
 
 
 def change_parameter(**changes):
-    return lambda says: says["parameters"].update(changes)
+    return lambda header: header["parameters"].update(changes)
 
 
 STREAM = [list(range(624)), 624, 0, 0.0]
@@ -73,7 +73,7 @@ STREAM = [list(range(624)), 624, 0, 0.0]
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda says: says.pop("offset"), "header lacks the key 'offset'"),
+        (lambda header: header.pop("offset"), "header lacks the key 'offset'"),
         (change(more=1), "header has an unknown key 'more'"),
         (change(feature_names="abcd"), "feature_names is not a list of strings"),
         (change(feature_names=["a", "b", "c", 4]), "feature_names is not a list of strings"),
@@ -92,7 +92,7 @@ STREAM = [list(range(624)), 624, 0, 0.0]
         (change(offset=None), "offset is not a number"),
         (change(parameters=None), "the state of a pickled forest"),
         (change(parameters=[]), "parameters is not an object"),
-        (lambda says: says["parameters"].pop("n_jobs"), "it lacks the parameter 'n_jobs'"),
+        (lambda header: header["parameters"].pop("n_jobs"), "it lacks the parameter 'n_jobs'"),
         (change_parameter(depth=3), "it has the parameter 'depth'"),
         (change_parameter(__class__="os.system"), "it has the parameter '__class__'"),
         (change_parameter(n_estimators=0), "The 'n_estimators' parameter of IsolationForest must be"),
@@ -112,9 +112,9 @@ STREAM = [list(range(624)), 624, 0, 0.0]
         (change_parameter(random_state={"MT19937": [STREAM[0], 0, 1, "x"]}), "gauss of .* is not a finite number"),
     ],
 )
-def test_headers_that_are_not_taken(edit, message):
-    forest = parts()
-    edit(forest.says)
+def test_invalid_headers_are_refused(edit, message):
+    forest = forest_file()
+    edit(forest.header)
     with pytest.raises(ValueError, match=message):
         IsolationForest.from_bytes(forest.bytes())
 
@@ -127,42 +127,42 @@ def test_headers_that_are_not_taken(edit, message):
     ],
     ids=lambda text: text[:12],
 )
-def test_texts_that_are_not_taken(text):
+def test_texts_that_are_no_header_are_refused(text):
     with pytest.raises(ValueError, match="not an isoxide forest: "):
-        IsolationForest.from_bytes(parts().bytes(text))
+        IsolationForest.from_bytes(forest_file().bytes(text))
 
 
-def test_a_key_that_is_there_twice_is_not_taken():
-    forest = parts()
-    text = json.dumps(forest.says)
+def test_a_key_that_occurs_twice_is_refused():
+    forest = forest_file()
+    text = json.dumps(forest.header)
     with pytest.raises(ValueError, match="a key occurs twice"):
         IsolationForest.from_bytes(forest.bytes(text.replace('"offset":', '"offset": -0.5, "offset":')))
 
 
-def test_numbers_too_large_for_a_float_are_not_taken():
-    forest = parts()
-    text = json.dumps(forest.says)
+def test_numbers_too_large_for_a_float_are_refused():
+    forest = forest_file()
+    text = json.dumps(forest.header)
     huge = text.replace('"contamination": "auto"', '"contamination": 1e999')
     assert huge != text
     with pytest.raises(ValueError, match="the parameter contamination is not finite"):
         IsolationForest.from_bytes(forest.bytes(huge))
 
 
-def test_weights_belong_to_the_rows():
-    forest = parts("weights")
+def test_weights_of_another_number_of_rows_or_below_zero_are_refused():
+    forest = forest_file("weights")
     for weights in (WEIGHTS[:-1], WEIGHTS.astype(np.float32)[:0]):
-        forest.put("sample_weight", weights)
+        forest.set_array("sample_weight", weights)
         with pytest.raises(ValueError, match="sample weights, but 300 training rows"):
             IsolationForest.from_bytes(forest.bytes())
-    forest.put("sample_weight", -WEIGHTS)
+    forest.set_array("sample_weight", -WEIGHTS)
     with pytest.raises(ValueError, match="a sample weight is negative or not finite"):
         IsolationForest.from_bytes(forest.bytes())
 
 
-def test_rows_that_there_is_no_room_for():
-    """What was drawn is made anew when asked for; a file can claim any number."""
-    forest = parts("bootstrap and columns")
-    forest.says.update(max_samples=2**32 - 1, n_samples=2**62)
+def test_samples_that_do_not_fit_in_memory_raise_a_memory_error():
+    """A file can claim any number of drawn rows. They are drawn again when `estimators_samples_` is read."""
+    forest = forest_file("bootstrap and columns")
+    forest.header.update(max_samples=2**32 - 1, n_samples=2**62)
     loaded = IsolationForest.from_bytes(forest.bytes())
     assert loaded.predict(X).shape == (300,)
     limits = resource.getrlimit(resource.RLIMIT_AS)
@@ -174,11 +174,11 @@ def test_rows_that_there_is_no_room_for():
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-# Hostile files: the checksum is always right
+# Manipulated files with a valid checksum
 
 
-BASES = {kind: Parts(fit(kind, n_estimators=3).to_bytes(complete=True)) for kind in KINDS}
-#: What may stand in a text at any place.
+FILES = {name: ForestFile(fit(name, n_estimators=3).to_bytes(complete=True)) for name in FORESTS}
+#: Values to put into a header.
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -200,46 +200,46 @@ JSON = st.recursive(
 )
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-def test_made_up_files_are_refused_or_a_forest(data):
-    kind = data.draw(st.sampled_from(sorted(BASES)))
-    forest = copy.deepcopy(BASES[kind])
+def test_manipulated_files_are_refused_or_hold_a_working_forest(data):
+    forest_name = data.draw(st.sampled_from(sorted(FILES)))
+    forest = copy.deepcopy(FILES[forest_name])
     for _ in range(data.draw(st.integers(1, 3))):
         if data.draw(st.booleans()):
-            says = forest.says["parameters"] if data.draw(st.booleans()) else forest.says
-            if isinstance(says, dict) and says:
-                says[data.draw(st.sampled_from(sorted(says)))] = data.draw(JSON)
+            values = forest.header["parameters"] if data.draw(st.booleans()) else forest.header
+            if isinstance(values, dict) and values:
+                values[data.draw(st.sampled_from(sorted(values)))] = data.draw(JSON)
             continue
         name = data.draw(st.sampled_from(sorted({*forest.tensors} - {"checksum"})))
         array = forest.array(name)
         if len(array) == 0:
             continue
-        place = data.draw(st.integers(0, len(array) - 1))
+        index = data.draw(st.integers(0, len(array) - 1))
         match data.draw(st.integers(0, 3)):
             case 0:
-                array[place] = array[data.draw(st.integers(0, len(array) - 1))]
+                array[index] = array[data.draw(st.integers(0, len(array) - 1))]
             case 1:
                 special = [0, 1, 2, 3, 255, np.iinfo(np.int64).max, np.nan, np.inf, -1.0]
                 with np.errstate(all="ignore"):
-                    array[place] = np.array(data.draw(st.sampled_from(special))).astype(array.dtype)
+                    array[index] = np.array(data.draw(st.sampled_from(special))).astype(array.dtype)
             case 2:
-                array = np.delete(array, place)
+                array = np.delete(array, index)
             case _:
-                array = np.insert(array, place, array[place])
-        forest.put(name, array)
-    # Of a frame the values, since made-up names may be such as no frame has.
-    table = KINDS[kind][0]
-    check_if_taken(forest.bytes(), X if table is FRAME else table)
+                array = np.insert(array, index, array[index])
+        forest.set_array(name, array)
+    # An array has no names that could differ from the manipulated names of a file.
+    table = FORESTS[forest_name][0]
+    check_forest_unless_refused(forest.bytes(), X if table is FRAME else table)
 
 
-def check_if_taken(data, table):
-    """Whatever is let through does all that a forest does."""
+def check_forest_unless_refused(data, table):
+    """Check that a file that is not refused gives a forest whose methods all work."""
     try:
         forest = IsolationForest.from_bytes(data)
     except ValueError:
         return
     stored = forest.to_bytes(complete=True)
-    again = IsolationForest.from_bytes(stored)
-    assert again.to_bytes(complete=True) == stored
+    reloaded = IsolationForest.from_bytes(stored)
+    assert reloaded.to_bytes(complete=True) == stored
     assert pickle.loads(pickle.dumps(forest)).to_bytes(complete=True) == stored
     for tree in forest.estimators_:
         assert tree.tree_.node_count == len(tree.tree_.compute_node_depths())
@@ -247,7 +247,7 @@ def check_if_taken(data, table):
         return
     if forest.n_jobs == 0:
         forest.set_params(n_jobs=1)
-    assert_array_equal(again.set_params(n_jobs=1).score_samples(table), forest.score_samples(table))
+    assert_array_equal(reloaded.set_params(n_jobs=1).score_samples(table), forest.score_samples(table))
     assert_array_equal(forest.to_sklearn().score_samples(table), forest.score_samples(table))
     forest.set_params(warm_start=True, n_estimators=5, max_samples="auto", max_features=1.0)
     forest.fit(table)

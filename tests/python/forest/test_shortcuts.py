@@ -1,4 +1,4 @@
-"""Calls that are short because there is nothing to object to: all that comes of them is as it is the long way."""
+"""Test that the shortcuts of scoring valid tables give the results, errors and warnings of the full checks."""
 
 import contextlib
 import copy
@@ -16,7 +16,7 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.exceptions import NotFittedError
 
 from isoxide import IsolationForest
-from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
+from isoxide._common.threads import THREAD_MIN_VALUES, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import estimator
 from isoxide._forest.path_length import average_path_length, total_average_path_length
 from isoxide._frames import validation
@@ -29,7 +29,7 @@ R = np.random.default_rng(0)
 X = R.normal(size=(300, 3)) * 10
 FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
 MIXED = FRAME.assign(b=X[:, 1].astype(np.int64), c=X[:, 2].astype(np.float32))
-WHOLE = FRAME.astype(np.int64)
+INTEGERS = FRAME.astype(np.int64)
 
 
 class Array(np.ndarray):
@@ -76,7 +76,7 @@ QUERIES = {
     "int32": X.astype(np.int32),
     "big-endian": X.astype(">f8"),
     "object": X.astype(object),
-    "object words": np.array([["1", "x", "2"]], dtype=object),
+    "object text": np.array([["1", "x", "2"]], dtype=object),
     "booleans": X > 0,
     "complex": X * 1j,
     "read-only": read_only(X),
@@ -99,9 +99,9 @@ QUERIES = {
     "frame": FRAME,
     "day": FRAME.iloc[10:50],
     "mixed frame": MIXED,
-    "int frame": WHOLE,
+    "int frame": INTEGERS,
     "booleans in a frame": FRAME.assign(c=X[:, 2] > 0),
-    "words in a frame": FRAME.assign(c="x"),
+    "text in a frame": FRAME.assign(c="x"),
     "nullable": FRAME.convert_dtypes(),
     "missing in a frame": with_missing(FRAME),
     "fewer names": FRAME[["a", "b"]],
@@ -128,7 +128,7 @@ TRAININGS = {"array": X, "frame": FRAME, "mixed": MIXED, "number names": pd.Data
 
 
 def result(call, *args):
-    """What comes of a call: scores or refusal, and warnings."""
+    """Return the scores of a call with their dtype, flags and warnings, or its exception."""
     try:
         scores, warned = outcome(call, *args)
     except Exception as error:
@@ -137,8 +137,8 @@ def result(call, *args):
 
 
 @contextlib.contextmanager
-def the_long_way():
-    """No shortcuts: scikit-learn looks at every table, frames are read by columns, all threads are asked for."""
+def full_checks():
+    """Switch the shortcuts off: scikit-learn checks every table, frames are read by column, all threads are used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "_is_as_fitted", lambda estimator, X: False)
         patch.setattr(validation, "_one_array", lambda X: None)
@@ -147,17 +147,17 @@ def the_long_way():
 
 
 @pytest.fixture
-def looks(monkeypatch):
-    """Counts how often scikit-learn is asked to look at a table."""
-    seen = []
+def checked_tables(monkeypatch):
+    """Collect the tables that scikit-learn checks."""
+    tables = []
 
-    def validate_data(estimator, X, **how):
-        seen.append(X)
-        return original(estimator, X, **how)
+    def validate_data(estimator, X, **options):
+        tables.append(X)
+        return original(estimator, X, **options)
 
     original = validation.validate_data
     monkeypatch.setattr(validation, "validate_data", validate_data)
-    return seen
+    return tables
 
 
 @pytest.mark.slow
@@ -172,61 +172,62 @@ def test_every_shortcut_has_the_result_of_the_full_checks(training, query):
         expected = result(getattr(theirs, method), table)
         assert result(getattr(ours, method), table) == expected
         assert result(getattr(copied, method), table) == expected
-        with the_long_way():
+        with full_checks():
             assert result(getattr(ours, method), table) == expected
 
 
-SHORT = [
+#: Training table and query of calls that skip the check by scikit-learn, and of calls that do not.
+UNCHECKED = [
     ("array", "array"), ("array", "one row"), ("array", "float32"), ("array", "int64"), ("array", "fortran"),
     ("array", "read-only"), ("array", "missing"), ("number names", "array"), ("frame", "frame"), ("frame", "day"),
     ("frame", "mixed frame"), ("frame", "int frame"), ("mixed", "mixed frame"), ("mixed", "frame"),
     ("frame", "names as objects"), ("frame", "missing in a frame"), ("polars", "frame"),
     ("frame", "booleans in a frame"), ("array", "object"), ("frame", "nullable"),
 ]  # fmt: skip
-LONG = [
+CHECKED = [
     ("array", "frame"), ("frame", "array"), ("frame", "number names"), ("frame", "subclass of frames"),
-    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object words"),
+    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object text"),
     ("array", "big-endian"), ("array", "csr"), ("array", "list"),
 ]  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("training", "query"), SHORT)
-def test_scikit_learn_is_not_asked_where_it_would_have_nothing_to_say(training, query, looks):
+@pytest.mark.parametrize(("training", "query"), UNCHECKED)
+def test_scikit_learn_does_not_check_tables_that_it_would_accept(training, query, checked_tables):
     forest = IsolationForest(n_estimators=2).fit(TRAININGS[training])
-    looks.clear()
+    checked_tables.clear()
     for method in METHODS:
         getattr(forest, method)(QUERIES[query])
-    assert looks == []
+    assert checked_tables == []
 
 
-@pytest.mark.parametrize(("training", "query"), LONG)
-def test_scikit_learn_is_asked_otherwise(training, query, looks):
+@pytest.mark.parametrize(("training", "query"), CHECKED)
+def test_scikit_learn_checks_all_other_tables(training, query, checked_tables):
     forest = IsolationForest(n_estimators=2).fit(TRAININGS[training])
-    looks.clear()
+    checked_tables.clear()
     result(forest.score_samples, QUERIES[query])
-    assert len(looks) == 1
+    assert len(checked_tables) == 1
 
 
-def test_names_that_came_twice_are_scikit_learns_to_judge(looks):
-    """An older scikit-learn took them; that of today refuses them."""
+def test_scikit_learn_checks_names_that_occur_twice(checked_tables):
+    """Some versions of scikit-learn accept such names, and others refuse them."""
     forest = IsolationForest(n_estimators=2).fit(FRAME)
     forest.feature_names_in_ = np.array(["a", "b", "b"], dtype=object)
-    looks.clear()
+    checked_tables.clear()
     result(forest.score_samples, QUERIES["duplicate names"])
-    assert len(looks) == 1
+    assert len(checked_tables) == 1
 
 
 @pytest.mark.parametrize("name", ["feature_names_in_", "n_features_in_"])
-def test_learnt_attributes_that_are_gone(name, looks):
+def test_scikit_learn_checks_tables_if_a_fitted_attribute_was_deleted(name, checked_tables):
     forest = IsolationForest(n_estimators=2).fit(FRAME)
     delattr(forest, name)
-    looks.clear()
+    checked_tables.clear()
     result(forest.score_samples, FRAME)
-    assert len(looks) == 1
+    assert len(checked_tables) == 1
 
 
-def test_a_frame_that_changes_between_two_calls():
+def test_a_frame_that_changes_between_two_calls_is_read_again():
     forest = IsolationForest(random_state=0).fit(FRAME)
     frame = FRAME.copy()
     scores = forest.score_samples(frame)
@@ -245,7 +246,7 @@ def test_a_frame_that_changes_between_two_calls():
     ids=str,
 )
 @pytest.mark.parametrize("table", [X, FRAME, MIXED, with_missing(X)], ids=["array", "frame", "mixed", "missing"])
-def test_global_settings(context, table):
+def test_settings_of_scikit_learn_do_not_change_results(context, table):
     forest = IsolationForest(random_state=0).fit(table)
     expected = result(forest.decision_function, table)
     with config_context(**context):
@@ -262,11 +263,11 @@ class OtherScores(IsolationForest):
         return super().score_samples(X) * 2
 
 
-def test_subclasses():
+def test_methods_that_a_subclass_overrides_are_called():
     with pytest.raises(NotFittedError, match="This NeverFitted instance is not fitted yet"):
         NeverFitted().fit(X).predict(X)
-    plain, other = IsolationForest(random_state=0).fit(X), OtherScores(random_state=0).fit(X)
-    np.testing.assert_array_equal(other.decision_function(X), plain.score_samples(X) * 2 - plain.offset_)
+    forest, other = IsolationForest(random_state=0).fit(X), OtherScores(random_state=0).fit(X)
+    np.testing.assert_array_equal(other.decision_function(X), forest.score_samples(X) * 2 - forest.offset_)
     with pytest.raises(ValueError, match="X has 2 features, but OtherScores is expecting 3 features"):
         other.predict(X[:, :2])
 
@@ -282,17 +283,17 @@ def test_an_invalid_n_jobs_is_refused_whatever_the_size(n_jobs, table):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1, 2, -1, True, np.int64(3)])
-def test_one_thread_for_little_work(n_jobs, monkeypatch):
-    asked = []
-    monkeypatch.setattr("isoxide._common.threads.resolve_n_jobs", lambda n_jobs: asked.append(n_jobs) or 5)
-    plain = n_jobs is None or type(n_jobs) is int
-    assert resolve_n_jobs_for(n_jobs, 100) == (1 if plain else 5)
+def test_little_work_takes_one_thread(n_jobs, monkeypatch):
+    resolved = []
+    monkeypatch.setattr("isoxide._common.threads.resolve_n_jobs", lambda n_jobs: resolved.append(n_jobs) or 5)
+    is_python_integer = n_jobs is None or type(n_jobs) is int
+    assert resolve_n_jobs_for(n_jobs, 100) == (1 if is_python_integer else 5)
     assert resolve_n_jobs_for(n_jobs, 2**24) == 5
-    assert asked == ([n_jobs] if plain else [n_jobs, n_jobs])
+    assert resolved == ([n_jobs] if is_python_integer else [n_jobs, n_jobs])
 
 
-def test_many_threads_at_once():
-    """Frames with and without the names, one forest: every call gets its own answer."""
+def test_threads_that_share_a_forest_get_their_own_results():
+    """Some frames have the names of the fit in order, and others do not."""
     forest = IsolationForest(random_state=0).fit(FRAME)
     tables = [FRAME.iloc[10 * i : 10 * i + 9] for i in range(30)] + [FRAME[["b", "a", "c"]], FRAME[["a"]]] * 5
     expected = [result(forest.decision_function, table) for table in tables]
@@ -302,8 +303,8 @@ def test_many_threads_at_once():
 
 
 @pytest.mark.parametrize("table", [X, FRAME, MIXED], ids=["array", "frame", "mixed"])
-def test_scoring_leaves_no_trace(table):
-    """Nothing is kept in a forest, so nothing of it can be pickled or be shared by threads."""
+def test_scoring_does_not_change_the_forest(table):
+    """A cache in the forest would be pickled, and shared by threads."""
     forest = IsolationForest(random_state=0).fit(table)
     before, stored = copy.copy(vars(forest)), pickle.dumps(forest)
     for method in METHODS:
@@ -312,7 +313,7 @@ def test_scoring_leaves_no_trace(table):
     assert pickle.dumps(forest) == stored
 
 
-def test_rows_are_scored_for_themselves(seed):
+def test_the_score_of_a_row_does_not_depend_on_the_other_rows(seed):
     """The last bit does not depend on how many rows are scored at once, nor where they begin."""
     r = np.random.default_rng(seed)
     table = r.normal(size=(5000, 3))
@@ -324,37 +325,72 @@ def test_rows_are_scored_for_themselves(seed):
         np.testing.assert_array_equal(part, scores[start : start + length])
 
 
-def test_the_power_in_place_is_that_of_a_whole_array(seed):
+def test_the_power_of_a_slice_in_place_equals_that_of_the_array(seed):
     r = np.random.default_rng(seed)
     x = -np.concatenate([r.random(4000), r.random(100) * 1e-12, [0.0, 1.0, 0.5]])
-    whole = (2**x).view(np.int64)
+    expected = (2**x).view(np.int64)
     for _ in range(500):
         start, length = r.integers(0, len(x)), int(2 ** r.uniform(0, 12))
         part = x.copy()[start : start + length]
         np.power(2.0, part, out=part)
-        np.testing.assert_array_equal(part.view(np.int64), whole[start : start + length])
+        np.testing.assert_array_equal(part.view(np.int64), expected[start : start + length])
 
 
 @pytest.mark.parametrize("n_trees", [1, 7, 100])
-def test_the_denominator_is_numpys(n_trees):
+def test_the_cached_denominator_equals_numpys(n_trees):
     for n in (0, 1, 2, 3, 256, 255, 1000, np.int64(77)):
         expected = n_trees * average_path_length(np.array([n]))
         for _ in range(2):
             assert total_average_path_length(n_trees, n) == expected[0]
 
 
-def test_scores_of_a_forest_on_one_row():
-    ours, theirs = (kind(random_state=0).fit(X[:1]) for kind in (IsolationForest, SklearnForest))
+def test_a_forest_on_one_row_scores_every_row_half():
+    ours, theirs = (cls(random_state=0).fit(X[:1]) for cls in (IsolationForest, SklearnForest))
     for table in (X, X[:1]):
         assert result(ours.score_samples, table) == result(theirs.score_samples, table)
         assert result(ours.score_samples, table)[0] == [-0.5] * len(table)
 
 
-def test_scores_belong_to_the_caller():
+def test_a_caller_may_change_the_scores():
     forest = IsolationForest(random_state=0).fit(X)
     first = forest.score_samples(X)
-    kept = first.copy()
+    expected = first.copy()
     second = forest.score_samples(X)
     first[:] = 0
-    np.testing.assert_array_equal(second, kept)
-    np.testing.assert_array_equal(forest.score_samples(X), kept)
+    np.testing.assert_array_equal(second, expected)
+    np.testing.assert_array_equal(forest.score_samples(X), expected)
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.01])
+def test_long_tables_take_the_power_in_threads(contamination, seed):
+    """Scores of many rows, whose power several threads take, are those of one thread and of scikit-learn's formula."""
+    X = np.random.default_rng(seed).normal(size=(2 * THREAD_MIN_VALUES + 777, 2))
+    forest = IsolationForest(n_estimators=3, contamination=contamination, random_state=0, n_jobs=2).fit(X)
+    scores, decisions = forest.score_samples(X), forest.decision_function(X)
+    forest.n_jobs = 1
+    np.testing.assert_array_equal(forest.score_samples(X).view(np.int64), scores.view(np.int64))
+    np.testing.assert_array_equal(forest.decision_function(X).view(np.int64), decisions.view(np.int64))
+    np.testing.assert_array_equal(decisions.view(np.int64), (scores - forest.offset_).view(np.int64))
+    np.testing.assert_array_equal(forest.to_sklearn().decision_function(X).view(np.int64), decisions.view(np.int64))
+
+
+def test_the_decision_follows_a_score_that_a_subclass_defines():
+    class Halved(IsolationForest):
+        def score_samples(self, X):
+            return super().score_samples(X) / 2
+
+    X = np.arange(20.0).reshape(10, 2)
+    halved, forest = (cls(random_state=0).fit(X) for cls in (Halved, IsolationForest))
+    np.testing.assert_array_equal(halved.decision_function(X), forest.score_samples(X) / 2 - forest.offset_)
+    forest.score_samples = lambda X: np.ones(len(X))
+    np.testing.assert_array_equal(forest.decision_function(X), np.full(10, 1.5))
+
+
+@pytest.mark.parametrize("offset", [-0.25, np.float64(-0.25), np.float32(-0.25), 0, np.full((10, 1), -0.25)])
+def test_the_decision_subtracts_whatever_offset_is_set(offset):
+    X = np.arange(20.0).reshape(10, 2)
+    forest = IsolationForest(random_state=0).fit(X)
+    forest.offset_ = offset
+    decisions, expected = forest.decision_function(X), forest.score_samples(X) - offset
+    np.testing.assert_array_equal(decisions, expected)
+    assert decisions.dtype == expected.dtype

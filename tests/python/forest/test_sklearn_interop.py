@@ -42,7 +42,7 @@ FRAME = pd.DataFrame(DENSE, columns=["a", "b", "c", "d"])
 WEIGHTS = R.random(300)
 
 #: Table, sample weights and parameters of each forest.
-KINDS = {
+FORESTS = {
     "default": (DENSE, None, {}),
     "contamination": (DENSE, None, {"contamination": 0.07, "max_samples": 0.5}),
     "bootstrap and columns": (DENSE, None, {"bootstrap": True, "max_features": 2}),
@@ -56,13 +56,13 @@ KINDS = {
 }
 
 
-def fit(cls, kind, n_estimators=8, **options):
-    X, weights, params = KINDS[kind]
+def fit(cls, name, n_estimators=8, **options):
+    X, weights, params = FORESTS[name]
     return cls(n_estimators=n_estimators, random_state=5, **params, **options).fit(X, sample_weight=weights)
 
 
-def fit_more_trees(model, kind, n_estimators):
-    X, weights, _ = KINDS[kind]
+def fit_again(model, name, n_estimators):
+    X, weights, _ = FORESTS[name]
     return model.set_params(n_estimators=n_estimators).fit(X, sample_weight=weights)
 
 
@@ -85,49 +85,49 @@ def assert_same_trees(ours, theirs):
         assert our_tree.tree_.n_features == their_tree.tree_.n_features
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
+@pytest.fixture(params=FORESTS)
+def name(request):
     return request.param
 
 
-def test_trees(kind):
-    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+def test_trees_equal_scikit_learns(name):
+    ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
     assert_same_trees(ours.estimators_, theirs.estimators_)
     assert ours.estimator_.get_params() == {**theirs.estimators_[0].get_params(), "random_state": 5}
     assert ours.estimators_ is ours.estimators_
 
 
-def test_trees_after_a_warm_start(kind):
-    ours, theirs = fit(IsolationForest, kind, warm_start=True), fit(SklearnForest, kind, warm_start=True)
+def test_trees_after_a_warm_start(name):
+    ours, theirs = fit(IsolationForest, name, warm_start=True), fit(SklearnForest, name, warm_start=True)
     first = list(ours.estimators_)
     for n_estimators in (11, 14):
-        fit_more_trees(ours, kind, n_estimators)
-        fit_more_trees(theirs, kind, n_estimators)
+        fit_again(ours, name, n_estimators)
+        fit_again(theirs, name, n_estimators)
         assert all(now is before for now, before in zip(ours.estimators_, first, strict=False))
         assert_same_trees(ours.estimators_, theirs.estimators_)
     ours.set_params(warm_start=False)
-    fit_more_trees(ours, kind, 3)
+    fit_again(ours, name, 3)
     assert len(ours.estimators_) == 3
     assert ours.estimators_[0] is not first[0]
 
 
-def test_trees_of_a_random_state_instance():
+def test_trees_of_a_random_state_instance_equal_scikit_learns():
     ours, theirs = IsolationForest(n_estimators=5), SklearnForest(n_estimators=5)
     for forest in (ours, theirs):
         forest.set_params(random_state=np.random.RandomState(3)).fit(DENSE)
     assert_same_trees(ours.estimators_, theirs.estimators_)
 
 
-def test_trees_and_models_of_an_unfitted_forest():
+def test_an_unfitted_forest_has_no_trees_and_cannot_be_converted():
     for name in ("estimators_", "estimator_", "estimators_samples_", "estimators_features_"):
         assert not hasattr(IsolationForest(), name)
     with pytest.raises(NotFittedError):
         IsolationForest().to_sklearn()
 
 
-def test_to_sklearn(kind):
-    X = KINDS[kind][0]
-    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+def test_to_sklearn_returns_the_model_of_scikit_learn(name):
+    X = FORESTS[name][0]
+    ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
     model = ours.to_sklearn()
     assert type(model) is SklearnForest
     assert model.get_params() == theirs.get_params()
@@ -140,11 +140,11 @@ def test_to_sklearn(kind):
 
 
 @pytest.mark.slow
-def test_a_converted_model_continues_a_warm_start(kind):
-    X = KINDS[kind][0]
-    theirs = fit_more_trees(fit(SklearnForest, kind, warm_start=True), kind, 12)
-    ours = fit(IsolationForest, kind, warm_start=True)
-    model = fit_more_trees(ours.to_sklearn(), kind, 12)
+def test_a_converted_model_continues_a_warm_start(name):
+    X = FORESTS[name][0]
+    theirs = fit_again(fit(SklearnForest, name, warm_start=True), name, 12)
+    ours = fit(IsolationForest, name, warm_start=True)
+    model = fit_again(ours.to_sklearn(), name, 12)
     assert_same_trees(model.estimators_, theirs.estimators_)
     np.testing.assert_array_equal(model.score_samples(X), theirs.score_samples(X))
     assert model.offset_ == theirs.offset_
@@ -152,9 +152,9 @@ def test_a_converted_model_continues_a_warm_start(kind):
     assert len(ours.estimators_) == ours._fitted.native.n_trees == 8
 
 
-def test_from_sklearn(kind):
-    X = KINDS[kind][0]
-    theirs = fit(SklearnForest, kind)
+def test_from_sklearn_returns_an_equal_forest(name):
+    X = FORESTS[name][0]
+    theirs = fit(SklearnForest, name)
     ours = IsolationForest.from_sklearn(theirs)
     assert type(ours) is IsolationForest
     assert ours.get_params() == theirs.get_params()
@@ -167,22 +167,22 @@ def test_from_sklearn(kind):
     assert_same_scores(copied, theirs, X)
 
 
-def test_a_forest_from_sklearn_continues_a_warm_start(kind):
-    X = KINDS[kind][0]
-    theirs = fit(SklearnForest, kind, warm_start=True)
+def test_a_forest_from_sklearn_continues_a_warm_start(name):
+    X = FORESTS[name][0]
+    theirs = fit(SklearnForest, name, warm_start=True)
     ours = IsolationForest.from_sklearn(theirs)
     for n_estimators in (11, 14):
-        fit_more_trees(ours, kind, n_estimators)
-        fit_more_trees(theirs, kind, n_estimators)
+        fit_again(ours, name, n_estimators)
+        fit_again(theirs, name, n_estimators)
         assert_same_forest(ours, theirs)
         assert_same_scores(ours, theirs, X)
         assert_same_trees(ours.estimators_, theirs.estimators_)
 
 
-def test_from_sklearn_after_a_warm_start(kind):
+def test_from_sklearn_after_a_warm_start(name):
     """scikit-learn does not keep the seeds of trees before its last fit, so these are None; all else is equal."""
-    X = KINDS[kind][0]
-    theirs = fit_more_trees(fit(SklearnForest, kind, warm_start=True), kind, 12)
+    X = FORESTS[name][0]
+    theirs = fit_again(fit(SklearnForest, name, warm_start=True), name, 12)
     ours = IsolationForest.from_sklearn(theirs)
     assert_same_forest(ours, theirs)
     assert_same_scores(ours, theirs, X)
@@ -190,9 +190,9 @@ def test_from_sklearn_after_a_warm_start(kind):
     assert_same_trees(ours.estimators_[8:], theirs.estimators_[8:])
 
 
-def test_conversion_to_sklearn_and_back(kind):
-    X = KINDS[kind][0]
-    forest = fit(IsolationForest, kind)
+def test_converting_to_sklearn_and_back_gives_an_equal_forest(name):
+    X = FORESTS[name][0]
+    forest = fit(IsolationForest, name)
     converted = IsolationForest.from_sklearn(forest.to_sklearn())
     assert converted.get_params() == forest.get_params()
     assert_same_arrays(converted.estimators_samples_, forest.estimators_samples_)
@@ -200,7 +200,7 @@ def test_conversion_to_sklearn_and_back(kind):
     np.testing.assert_array_equal(converted.decision_function(X), forest.decision_function(X))
 
 
-def test_from_a_subclass_with_another_constructor():
+def test_from_sklearn_reads_a_subclass_with_another_constructor():
     class Mine(SklearnForest):
         def __init__(self, trees=4):
             super().__init__(n_estimators=trees, random_state=2, contamination=0.1)
@@ -242,29 +242,29 @@ def test_from_sklearn_of_a_subclass_returns_the_subclass():
     assert type(Mine.from_sklearn(fit(SklearnForest, "default"))) is Mine
 
 
-def ours_and_loaded(kind):
+def ours_and_loaded(name):
     """Return a forest, and the same forest loaded from a file without the noise values, as scikit-learn's models."""
-    forest = fit(IsolationForest, kind)
+    forest = fit(IsolationForest, name)
     loaded = IsolationForest.from_bytes(forest.to_bytes())
     assert np.isnan(loaded.estimators_[0].tree_.value).all()
     return forest.to_sklearn(), loaded.to_sklearn()
 
 
-@pytest.mark.parametrize("kind", ["default", "bootstrap and columns", "names"])
-def test_shap(kind):
-    X = KINDS[kind][0][:20]
-    values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))]
+@pytest.mark.parametrize("name", ["default", "bootstrap and columns", "names"])
+def test_shap_values_equal_those_of_scikit_learns_model(name):
+    X = FORESTS[name][0][:20]
+    values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(name), fit(SklearnForest, name))]
     assert np.abs(values[0]).max() > 0
     np.testing.assert_array_equal(values[0], values[2])
     np.testing.assert_array_equal(values[1], values[2])
 
 
 # The converter refuses scikit-learn's forests too if their trees draw columns.
-@pytest.mark.parametrize("kind", ["default", "contamination", "weights, bootstrap"])
-def test_onnx(kind):
+@pytest.mark.parametrize("name", ["default", "contamination", "weights, bootstrap"])
+def test_onnx_models_give_equal_scores(name):
     X = DENSE.astype(np.float32)
-    forest = fit(IsolationForest, kind)
-    for ours in ours_and_loaded(kind):
+    forest = fit(IsolationForest, name)
+    for ours in ours_and_loaded(name):
         model = skl2onnx.to_onnx(ours, X[:1], target_opset={"": 18, "ai.onnx.ml": 3})
         session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         labels, scores = session.run(None, {session.get_inputs()[0].name: X})
@@ -273,12 +273,12 @@ def test_onnx(kind):
         np.testing.assert_allclose(scores.ravel(), forest.decision_function(X), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["default", "contamination", "missing"])
-def test_treelite(kind):
-    X = KINDS[kind][0].astype(np.float32)
+@pytest.mark.parametrize("name", ["default", "contamination", "missing"])
+def test_treelite_models_give_equal_predictions(name):
+    X = FORESTS[name][0].astype(np.float32)
     predictions = [
         treelite.gtil.predict(treelite.sklearn.import_model(model), X)
-        for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))
+        for model in (*ours_and_loaded(name), fit(SklearnForest, name))
     ]
     assert np.ptp(predictions[0]) > 0
     np.testing.assert_array_equal(predictions[0], predictions[2])
@@ -310,8 +310,8 @@ INTERNAL = {
 BASE_ATTRIBUTES = {"bootstrap_features": False, "estimator": None, "estimator_params": (), "oob_score": False}
 
 
-def both(kind="names", **options):
-    return fit(IsolationForest, kind, **options), fit(SklearnForest, kind, **options)
+def both(name="names", **options):
+    return fit(IsolationForest, name, **options), fit(SklearnForest, name, **options)
 
 
 def test_every_name_of_scikit_learn_exists():
@@ -345,7 +345,7 @@ def parameters(method):
     return [(p.name, p.kind, p.default) for p in all_parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def test_signatures():
+def test_signatures_equal_scikit_learns():
     """Public methods have the same parameters in the same order with the same defaults."""
     for name in dir(SklearnForest):
         theirs, ours = getattr(SklearnForest, name), getattr(IsolationForest, name, None)
@@ -384,7 +384,7 @@ def test_a_forest_is_read_as_a_list_of_trees(operation):
     assert outcome(LIST_OPERATIONS[operation], ours) == outcome(LIST_OPERATIONS[operation], theirs)
 
 
-def test_trees_of_a_forest():
+def test_indexing_and_slicing_return_the_trees():
     ours, theirs = both("default")
     assert len(ours) == len(theirs) == len(ours.estimators_) == 8
     for index in (0, 7, -1, -8, np.int64(3), True):
@@ -411,7 +411,7 @@ def test_len_makes_no_trees():
 
 def test_lengths_after_a_warm_start():
     ours, theirs = both("default", warm_start=True)
-    assert len(fit_more_trees(ours, "default", 12)) == len(fit_more_trees(theirs, "default", 12)) == 12
+    assert len(fit_again(ours, "default", 12)) == len(fit_again(theirs, "default", 12)) == 12
     assert len(IsolationForest.from_bytes(ours.to_bytes())) == len(pickle.loads(pickle.dumps(ours))) == 12
 
 
@@ -436,7 +436,7 @@ def test_a_forest_is_always_true():
         bool(SklearnForest())
 
 
-def test_attributes_of_the_base_class():
+def test_attributes_of_the_base_class_are_equal_and_read_only():
     for ours, theirs in ((IsolationForest(), SklearnForest()), both("default")):
         for name, value in BASE_ATTRIBUTES.items():
             assert getattr(ours, name) == getattr(theirs, name) == value
@@ -447,20 +447,20 @@ def test_attributes_of_the_base_class():
             assert name not in ours.get_params()
 
 
-def test_attributes_of_a_fitted_forest(kind):
+def test_a_fitted_forest_has_the_attributes_of_scikit_learns(name):
     """A fitted forest has all attributes that scikit-learn sets, including private ones, because tools read them."""
-    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
-    for name, expected in vars(theirs).items():
-        actual = getattr(ours, name)
-        assert type(actual) is type(expected), name
-        if name == "estimator_":
+    ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
+    for attribute, expected in vars(theirs).items():
+        actual = getattr(ours, attribute)
+        assert type(actual) is type(expected), attribute
+        if attribute == "estimator_":
             assert actual.get_params() == expected.get_params()
-        elif name == "estimators_":
+        elif attribute == "estimators_":
             assert_same_trees(actual, expected)
         elif isinstance(expected, (list, tuple)):
             assert_same_arrays(actual, expected)
         else:
-            np.testing.assert_array_equal(actual, expected, err_msg=name)
+            np.testing.assert_array_equal(actual, expected, err_msg=attribute)
 
 
 def test_private_attributes_do_not_exist_before_a_fit():

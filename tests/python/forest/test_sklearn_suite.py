@@ -61,7 +61,7 @@ def pytest_run(folder, *arguments, **environment):
 
 
 @pytest.mark.slow
-def test_the_tests_of_scikit_learn(tmp_path, seed):
+def test_the_tests_of_scikit_learn_pass(tmp_path, seed):
     """Our class passes all of scikit-learn's tests, except those that mock scikit-learn's internals."""
     text, n_replaced = re.subn(
         r"^from sklearn\.ensemble import IsolationForest$",
@@ -116,7 +116,7 @@ def test_the_list_of_checks_expected_to_fail():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(NAMES, [case for case in CASES if case not in ARRAY_API], ids=ID)
-def test_checks(estimator, check):
+def test_estimator_checks_pass(estimator, check):
     check(estimator)
 
 
@@ -130,7 +130,7 @@ if os.environ.get("SCIPY_ARRAY_API") == "1":
 
 @pytest.mark.slow
 @pytest.mark.skipif(not ARRAY_API, reason="scikit-learn before 1.9 has no such check for estimators without array API")
-def test_array_api_checks_in_another_process():
+def test_array_api_checks_pass_in_another_process():
     run = pytest_run(ROOT, f"{__file__}::test_array_api_checks", SCIPY_ARRAY_API="1")
     assert run.returncode == 0, run.stdout
     assert re.search(rf"= {len(ARRAY_API)} passed in ", run.stdout), run.stdout

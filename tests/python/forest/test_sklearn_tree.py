@@ -34,18 +34,18 @@ class FakeTree:
         self.state = state
 
 
-def stump_with(more_fields=(), more_arguments=(), more_state=None, without=(), split_kinds=(1, 0)):
+def stump_with(new_fields=(), new_arguments=(), new_state=None, without=(), split_kinds=(1, 0)):
     """Return a stump as another version of scikit-learn might fit it."""
     stump = sklearn_tree.fit_stump()
     _, arguments, state = stump.tree_.__reduce__()
     ours = [(name, state["nodes"].dtype[name]) for name in FIELDS if name not in without]
-    nodes = np.zeros(3, dtype=[*ours, *more_fields])
+    nodes = np.zeros(3, dtype=[*ours, *new_fields])
     for name, _ in ours:
         nodes[name] = state["nodes"][name]
     if "split_kind" in nodes.dtype.names:
         nodes["split_kind"] = [split_kinds[0], split_kinds[1], split_kinds[1]]
-    tree = FakeTree(*arguments[:3], *more_arguments)
-    tree.__setstate__({**state, "nodes": nodes, **(more_state or {})})
+    tree = FakeTree(*arguments[:3], *new_arguments)
+    tree.__setstate__({**state, "nodes": nodes, **(new_state or {})})
     stump.tree_ = tree
     return stump
 
@@ -64,7 +64,7 @@ def test_fitting_a_stump_draws_nothing_from_the_global_stream():
 
 
 @pytest.mark.parametrize("split_kinds", [(1, 0), (0, 7)])
-def test_trees_in_the_layout_of_1_10(split_kinds, monkeypatch):
+def test_trees_can_have_the_layout_of_1_10(split_kinds, monkeypatch):
     """Nodes have the kinds of the stump, bit sets are empty, and each feature has its number of categories."""
     categories = np.array([-1], dtype=np.intp)
     layout = sklearn_tree.layout_of(stump_with(FIELDS_OF_1_10, [categories], split_kinds=split_kinds))
@@ -108,12 +108,12 @@ def test_a_model_that_splits_on_categories_is_refused(monkeypatch):
 
 #: Changes to the layout, and the messages.
 UNKNOWN = {
-    "an additional field": ({"more_fields": [("weight", float)]}, "a node has the fields .*'weight'"),
+    "an additional field": ({"new_fields": [("weight", float)]}, "a node has the fields .*'weight'"),
     "a missing field": ({"without": ["threshold"]}, "a node has the fields"),
-    "additional arguments": ({"more_arguments": [np.array([-1]), 1]}, "Tree takes the arguments"),
-    "an argument with another meaning": ({"more_arguments": [np.array([7])]}, "Tree takes the arguments"),
-    "an argument that is no array": ({"more_arguments": ["gini"]}, "Tree takes the arguments"),
-    "an additional entry": ({"more_state": {"seed": 1}}, "a pickled Tree has the entries .*'seed'"),
+    "additional arguments": ({"new_arguments": [np.array([-1]), 1]}, "Tree takes the arguments"),
+    "an argument with another meaning": ({"new_arguments": [np.array([7])]}, "Tree takes the arguments"),
+    "an argument that is no array": ({"new_arguments": ["gini"]}, "Tree takes the arguments"),
+    "an additional entry": ({"new_state": {"seed": 1}}, "a pickled Tree has the entries .*'seed'"),
 }
 
 
@@ -130,10 +130,10 @@ def test_unknown_layouts_are_refused(change):
 
 def test_unknown_attributes_of_a_fitted_tree_are_refused():
     stump = sklearn_tree.fit_stump()
-    stump.some_cache_ = None
-    assert sklearn_tree.layout_of(stump).absent[-1] == "some_cache_"
-    stump.some_cache_ = [1]
-    with pytest.raises(UnknownTreeLayoutError, match=r"a fitted tree has the attributes \['some_cache_'\]"):
+    stump.unknown_ = None
+    assert sklearn_tree.layout_of(stump).absent[-1] == "unknown_"
+    stump.unknown_ = [1]
+    with pytest.raises(UnknownTreeLayoutError, match=r"a fitted tree has the attributes \['unknown_'\]"):
         sklearn_tree.layout_of(stump)
 
 
@@ -169,7 +169,7 @@ def test_only_attributes_that_need_the_trees_fail_with_an_unknown_layout(monkeyp
     assert len(twin.estimators_features_) == 7
 
 
-def test_unknown_attributes_of_a_fitted_forest(monkeypatch):
+def test_unknown_attributes_of_a_fitted_forest_are_refused_unless_they_are_none(monkeypatch):
     """None means that a feature of a later scikit-learn is not used. Any other value may be needed for predictions."""
     small = copy.copy(isoxide._forest.sklearn_interop._small_forest())
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "_small_forest", lambda: small)
@@ -185,7 +185,7 @@ def test_unknown_attributes_of_a_fitted_forest(monkeypatch):
 
 
 class LaterForest(SklearnForest):
-    """scikit-learn's forest with parameters that a later version may have."""
+    """Forest of scikit-learn with parameters that a later version may have."""
 
     def __init__(self, *, n_estimators=100, random_state=None, categorical_features=None, share=0.5):
         super().__init__(n_estimators=n_estimators, random_state=random_state)
@@ -203,7 +203,7 @@ class LaterForest(SklearnForest):
         ({"share": 1 / 2}, None),
     ],
 )
-def test_parameters_of_a_later_scikit_learn(params, message, monkeypatch):
+def test_parameters_of_a_later_scikit_learn_must_have_their_defaults(params, message, monkeypatch):
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "SklearnForest", LaterForest)
     model = LaterForest(n_estimators=3, random_state=0).fit(X).set_params(**params)
     if message:

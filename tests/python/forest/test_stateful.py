@@ -1,4 +1,4 @@
-"""One estimator through a long life, step by step next to scikit-learn's: whatever is called in whatever order."""
+"""Call methods of our estimator and scikit-learn's in the same random order, and compare the two after each call."""
 
 import copy
 import pickle
@@ -36,17 +36,17 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def tables(draw, n_columns=None, fewest=1):
-    """Zero-heavy counts with ties, measures, constant columns, missing values; arrays, frames and sparse rows."""
+def tables(draw, n_columns=None, min_rows=1):
+    """Draw an array, a frame or a sparse matrix of counts, measurements, missing values or a constant column."""
     r = np.random.default_rng(draw(SEEDS))
-    n, d = draw(st.sampled_from([fewest, 2, 9, 120, 300])), n_columns or draw(st.integers(1, 5))
+    n, d = draw(st.sampled_from([min_rows, 2, 9, 120, 300])), n_columns or draw(st.integers(1, 5))
     X = np.where(r.random((n, d)) < 0.6, 0.0, r.poisson(3, (n, d)))
-    kind = draw(st.sampled_from(["counts", "measures", "missing", "constant"]))
-    if kind == "measures":
+    values = draw(st.sampled_from(["counts", "measurements", "missing", "constant"]))
+    if values == "measurements":
         X = r.normal(size=(n, d)) * 10.0 ** r.integers(-3, 4, d)
-    elif kind == "missing":
+    elif values == "missing":
         X[r.random((n, d)) < 0.2] = np.nan
-    elif kind == "constant":
+    elif values == "constant":
         X[:, 0] = draw(st.sampled_from([0.0, 5.0]))
     X = X.astype(draw(st.sampled_from([np.float32, np.float64])))
     match draw(st.sampled_from(["array", "array", "columns", "frame", "frame", "sparse"])):
@@ -59,9 +59,9 @@ def tables(draw, n_columns=None, fewest=1):
     return X
 
 
-#: What cannot be fitted: parameters, table and weights.
 X = np.arange(20.0).reshape(10, 2)
-BAD = {
+#: Parameters, table and weights of fits that fail.
+INVALID_FITS = {
     "no table": ({}, [1.0, 2.0], None),
     "three dimensions": ({}, np.zeros((2, 2, 2)), None),
     "no rows": ({}, np.zeros((0, 3)), None),
@@ -79,8 +79,8 @@ BAD = {
 }
 
 
-def fails(call, *args):
-    """The class of the exception that a call ends with; None if it ends well."""
+def exception_class(call, *args):
+    """Return the class of the exception that a call raises, or None."""
     try:
         outcome(call, *args)
     except Exception as error:
@@ -88,16 +88,16 @@ def fails(call, *args):
     return None
 
 
-class Life(RuleBasedStateMachine):
-    """Ours and theirs, with the same parameters and the same history."""
+class EstimatorMachine(RuleBasedStateMachine):
+    """Our estimator and scikit-learn's, with the same parameters and the same calls so far."""
 
     @initialize(seed=SEEDS)
     def begin(self, seed):
         self.ours = IsolationForest(n_estimators=3, random_state=seed)
         self.theirs = SklearnForest(n_estimators=3, random_state=seed)
         self.fitted = self.weights = None
-        #: Whether a fit of theirs on the same table would give the same trees again.
-        self.is_fresh = False
+        #: Whether a fit of scikit-learn's on the same table would give the same trees.
+        self.is_repeatable = False
 
     @property
     def both(self):
@@ -110,38 +110,37 @@ class Life(RuleBasedStateMachine):
     def set_params(self, params):
         for forest in self.both:
             forest.set_params(**params)
-        self.is_fresh = False
+        self.is_repeatable = False
 
-    @rule(n_more=st.integers(1, 4))
-    def go_on(self, n_more):
+    @rule(n_new=st.integers(1, 4))
+    def add_trees_in_the_next_fit(self, n_new):
         for forest in self.both:
-            forest.set_params(warm_start=True, n_estimators=forest.n_estimators + n_more)
-        self.is_fresh = False
+            forest.set_params(warm_start=True, n_estimators=forest.n_estimators + n_new)
+        self.is_repeatable = False
 
-    @rule(seed=SEEDS, kind=st.sampled_from(["int", "instance", "global"]))
-    def set_random_state(self, seed, kind):
+    @rule(seed=SEEDS, state_type=st.sampled_from(["int", "instance", "global"]))
+    def set_random_state(self, seed, state_type):
         for forest in self.both:
             states = {"int": seed, "instance": np.random.RandomState(seed), "global": None}
-            forest.set_params(random_state=states[kind])
-        self.is_fresh = False
+            forest.set_params(random_state=states[state_type])
+        self.is_repeatable = False
 
     @rule(data=st.data(), seed=SEEDS, weighted=st.booleans())
     def fit(self, data, seed, weighted):
-        # Trees that stay were grown on so many columns.
-        goes_on = self.is_fitted() and self.ours.warm_start
-        if goes_on:
-            # scikit-learn cannot score trees over some of the columns once it was told to draw all of them.
+        keeps_trees = self.is_fitted() and self.ours.warm_start
+        if keeps_trees:
+            # After max_features is raised, scikit-learn cannot score trees that drew fewer columns.
             for forest in self.both:
                 forest.set_params(max_features=self.max_features)
-        # A share of one row is no row: refused by ours even if no tree is to be grown on it, by theirs only if one is.
-        fewest = 2 if isinstance(self.ours.max_samples, float) else 1
-        table = data.draw(tables(self.ours.n_features_in_ if goes_on else None, fewest))
+        # If max_samples is less than one row, ours refuses it always, and scikit-learn only if it grows a tree.
+        min_rows = 2 if isinstance(self.ours.max_samples, float) else 1
+        table = data.draw(tables(self.ours.n_features_in_ if keeps_trees else None, min_rows))
         n = table.shape[0]
         weights = np.random.default_rng(seed).integers(0, 3, n) + 0.5 if weighted else None
         before = copy.deepcopy(self.theirs)
         results = []
         for forest in self.both:
-            np.random.seed(seed)  # what random_state=None draws from
+            np.random.seed(seed)  # random_state=None draws from this global generator.
             try:
                 results.append(outcome(forest.fit, table, None, weights)[1])
             except ValueError as error:
@@ -149,10 +148,10 @@ class Life(RuleBasedStateMachine):
         ours, theirs = results
         assert ours == theirs, f"{ours} | {theirs}"
         if isinstance(ours, str):
-            self.refused(before)
+            self.undo_failed_fit(before)
         else:
             self.fitted, self.weights, self.max_features = table, weights, self.ours.max_features
-            self.is_fresh = not goes_on and isinstance(self.ours.random_state, int)
+            self.is_repeatable = not keeps_trees and isinstance(self.ours.random_state, int)
 
     @precondition(is_fitted)
     @rule(data=st.data(), seed=SEEDS, weighted=st.booleans())
@@ -161,35 +160,35 @@ class Life(RuleBasedStateMachine):
             forest.set_params(warm_start=True, n_estimators=len(forest.estimators_))
         self.fit(data, seed, weighted)
 
-    @rule(name=st.sampled_from(sorted(BAD)))
-    def fit_what_cannot_be_fitted(self, name):
-        params, table, weights = BAD[name]
-        before, kept = copy.deepcopy(self.theirs), self.ours.get_params()
-        state = {name: value for name, value in vars(self.ours).items() if name not in kept}
+    @rule(name=st.sampled_from(sorted(INVALID_FITS)))
+    def fail_to_fit(self, name):
+        params, table, weights = INVALID_FITS[name]
+        before, params_before = copy.deepcopy(self.theirs), self.ours.get_params()
+        state = {name: value for name, value in vars(self.ours).items() if name not in params_before}
         for forest in self.both:
-            # A warm start that grows nothing does not look at all of it.
+            # A warm start that grows no tree does not check everything.
             forest.set_params(warm_start=False, **params)
-        ours, theirs = (fails(forest.fit, table, None, weights) for forest in self.both)
+        ours, theirs = (exception_class(forest.fit, table, None, weights) for forest in self.both)
         assert ours is theirs
         assert ours is not None
-        self.ours.set_params(**kept)
-        after = {name: value for name, value in vars(self.ours).items() if name not in kept}
+        self.ours.set_params(**params_before)
+        after = {name: value for name, value in vars(self.ours).items() if name not in params_before}
         assert state.keys() == after.keys()
         assert all(state[name] is after[name] for name in state)
-        self.refused(before)
+        self.undo_failed_fit(before)
 
-    def refused(self, before):
-        """Ours is as it was; theirs is made so, for a fit that fails leaves it changed."""
+    def undo_failed_fit(self, before):
+        """Set scikit-learn's forest back: unlike ours, it is changed by a fit that fails."""
         self.theirs = before
         if isinstance(self.ours.random_state, np.random.RandomState):
-            # Is the caller's; how far a fit got in it before it failed is not promised.
+            # The two fits may have drawn different numbers of values from the instances before they failed.
             self.set_random_state(0, "instance")
 
     @precondition(is_fitted)
     @rule(contamination=st.one_of(st.just("auto"), SHARES))
     def recalibrate(self, contamination):
         self.ours.recalibrate(self.fitted, contamination=contamination)
-        if self.is_fresh:
+        if self.is_repeatable:
             outcome(self.theirs.set_params(contamination=contamination).fit, self.fitted, None, self.weights)
             return
         self.theirs.set_params(contamination=contamination)
@@ -201,21 +200,21 @@ class Life(RuleBasedStateMachine):
         if how == "clone":
             self.ours, self.theirs = clone(self.ours), clone(self.theirs)
             self.fitted = self.weights = None
-            self.is_fresh = False
+            self.is_repeatable = False
         elif how == "deepcopy":
             self.ours, self.theirs = copy.deepcopy(self.both)
         else:
             self.ours, self.theirs = (pickle.loads(pickle.dumps(forest, how)) for forest in self.both)
 
     @precondition(is_fitted)
-    @rule(way=st.sampled_from(["there", "back", "both"]))
-    def change_sides(self, way):
-        """Each becomes what the other can be made into."""
-        # Copies: an instance as random_state would otherwise be shared by the two.
+    @rule(replaced=st.sampled_from(["ours", "theirs", "both"]))
+    def convert(self, replaced):
+        """Replace each forest by the conversion of the other one."""
+        # Convert copies, so that the two do not share a RandomState instance.
         ours, theirs = IsolationForest.from_sklearn(copy.deepcopy(self.theirs)), copy.deepcopy(self.ours).to_sklearn()
-        if way != "back":
+        if replaced != "theirs":
             self.ours = ours
-        if way != "there":
+        if replaced != "ours":
             self.theirs = theirs
 
     @precondition(is_fitted)
@@ -225,21 +224,21 @@ class Life(RuleBasedStateMachine):
         assert_same_scores(*self.both, self.fitted)
 
     @precondition(is_fitted)
-    @rule(more=st.sampled_from([-1, 1]))
-    def score_other_columns(self, more):
-        table = np.ones((3, self.ours.n_features_in_ + more))
-        ours, theirs = (fails(forest.predict, table) for forest in self.both)
+    @rule(difference=st.sampled_from([-1, 1]))
+    def refuse_another_number_of_columns(self, difference):
+        table = np.ones((3, self.ours.n_features_in_ + difference))
+        ours, theirs = (exception_class(forest.predict, table) for forest in self.both)
         assert ours is theirs is ValueError
 
     @precondition(lambda self: not self.is_fitted())
     @rule()
-    def score_before_any_fit(self):
+    def refuse_to_score_before_a_fit(self):
         for forest in self.both:
             with pytest.raises(NotFittedError):
                 forest.predict(X)
 
     @invariant()
-    def has_the_same_parameters(self):
+    def parameters_are_equal(self):
         ours, theirs = (forest.get_params() for forest in self.both)
         states = [params.pop("random_state") for params in (ours, theirs)]
         assert ours == theirs, f"{ours} | {theirs}"
@@ -248,7 +247,7 @@ class Life(RuleBasedStateMachine):
         assert states[0] == states[1]
 
     @invariant()
-    def has_the_same_attributes(self):
+    def attributes_are_equal(self):
         assert hasattr(self.ours, "offset_") == self.is_fitted()
         if not self.is_fitted():
             return
@@ -263,8 +262,8 @@ class Life(RuleBasedStateMachine):
         assert names[0] == names[1]
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
+TestEstimatorMachine = EstimatorMachine.TestCase
+TestEstimatorMachine.settings = settings(
     max_examples=100,
     stateful_step_count=20,
     deadline=None,

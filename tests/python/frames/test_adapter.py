@@ -1,4 +1,4 @@
-"""The one adapter: a column has the same numbers in every container, borrowed where its storage allows it."""
+"""Test that a column has the same numbers in every container, without a copy if its storage allows it."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ WITH_MISSING = {
     "nullable": lambda array: pandas_column(array.to_pandas(types_mapper=NULLABLE.get)),
     "pandas Arrow": lambda array: pandas_column(array.to_pandas(types_mapper=pd.ArrowDtype)),
     "Arrow": ArrowColumn,
-    "Arrow pieces": lambda array: ArrowColumn(pa.chunked_array([array[:2], array[2:]])),
+    "Arrow chunks": lambda array: ArrowColumn(pa.chunked_array([array[:2], array[2:]])),
     "polars": lambda array: PolarsColumn(pl.Series(array)),
 }
 NULLABLE = {
@@ -42,7 +42,7 @@ def test_missing_cells_become_nan_in_every_container(container, dtype):
     assert column.present().dtype == dtype.to_pandas_dtype()
     expected = np.array([np.nan if value is None else float(value) for value in values])
     for numbers in (column.with_nan(), exact_numbers(column, "x", "rows")):
-        # polars brings integers of 16 bits to float32, which holds them; all others bring integers to float64.
+        # polars converts integers of up to 16 bits to float32, which holds them; other libraries use float64.
         is_narrow = container == "polars" and dtype in (pa.bool_(), pa.int8(), pa.uint16())
         assert numbers.dtype == (np.float32 if dtype == pa.float32() or is_narrow else np.float64)
         np.testing.assert_array_equal(numbers, expected)
@@ -66,7 +66,7 @@ def test_complete_columns_keep_their_dtype(container, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
-def test_what_the_core_reads_is_borrowed(dtype):
+def test_columns_that_the_core_reads_are_not_copied(dtype):
     array = np.arange(9).astype(dtype)
     arrow = pa.array(array)
     buffer = np.frombuffer(arrow.buffers()[1], dtype)
@@ -87,7 +87,7 @@ def test_what_the_core_reads_is_borrowed(dtype):
     assert np.shares_memory(number_column(pa.record_batch({"x": arrow}), "x"), buffer)
 
 
-def test_storage_of_pandas():
+def test_the_storage_of_pandas_columns_is_recognised():
     series = {
         "numpy": pd.Series([1.5]),
         "object": pd.Series([1, "x"], dtype=object),
@@ -124,18 +124,18 @@ def test_columns_without_numbers_are_refused_by_dtype():
             exact_numbers(column, "x", "rows")
 
 
-def test_integers_round_once_or_by_way_of_float64():
-    # The second rounds up as float32 at once, and down by way of float64.
+def test_integers_round_once_or_via_float64():
+    # The second value is rounded up if it is converted directly to float32, and down if it becomes float64 first.
     values = np.array([2**24 + 1, 2**60 + 2**36 + 1], dtype=np.uint64)
     once = float32_source(NumpyColumn(values))
-    twice = float32_source(NumpyColumn(values), by_way_of_float64=True)
+    twice = float32_source(NumpyColumn(values), via_float64=True)
     assert (once.dtype, twice.dtype) == (np.float32, np.float64)
     assert once.tolist() == values.astype(np.float32).tolist()
     assert twice.astype(np.float32).tolist() == values.astype(np.float64).astype(np.float32).tolist()
     assert once.tolist() != twice.astype(np.float32).tolist()
 
 
-def test_decimals_and_dtypes_that_are_left_to_scikit_learn():
+def test_decimals_are_converted_and_other_dtypes_are_left_to_scikit_learn():
     decimals = pa.array([1, None, 3]).cast(pa.decimal128(30, 2))
     for column in (ArrowColumn(decimals), PolarsColumn(pl.Series(decimals))):
         np.testing.assert_array_equal(float32_source(column), np.array([1, np.nan, 3], np.float32), strict=True)

@@ -89,14 +89,14 @@ def location(source, row):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "value"), NUMBERS.items())
-def test_numbers(source_of, cell, value):
+def test_every_spelling_of_a_number_is_read(source_of, cell, value):
     table = read(source_of(cell))
     assert table.features == ("y", "x")
     assert table.frame["x"].iloc[-1] == value
 
 
 @pytest.mark.parametrize("cell", MISSING)
-def test_missing(source_of, cell):
+def test_every_spelling_of_a_missing_number_is_read(source_of, cell):
     table = read(source_of(cell))
     assert table.features == ("y", "x")
     assert table.profile.nan_share == {"x": 1 / 9}
@@ -130,13 +130,13 @@ def test_refusals_name_column_location_and_value(source_of, cell, advice):
         ("-999.0", {"missing": ["-999"]}, -999.0),
     ],
 )
-def test_options(source_of, cell, options, value):
+def test_options_describe_numbers_and_missing_values(source_of, cell, options, value):
     column = read(source_of(cell), **options).frame["x"]
     assert np.array_equal(column.iloc[-1], value, equal_nan=True)
     assert column.iloc[:-1].tolist() == [i * 1.5 for i in range(8)]
 
 
-def test_decimal_commas(tmp_path):
+def test_decimal_commas_are_read_if_the_user_says_so(tmp_path):
     path = csv_of(tmp_path / "t.csv", ["1,5", "1.234,5", "2", "-,5", ""])
     with pytest.raises(BadCellError, match=r"'1,5' in line 2, .*decimal=','"):
         read(path, exclude="y")
@@ -160,7 +160,7 @@ def test_decimal_commas(tmp_path):
     ],
     ids=str,
 )
-def test_options_out_of_range(tmp_path, options, error):
+def test_invalid_options_are_refused(tmp_path, options, error):
     with pytest.raises(error):
         read(csv_of(tmp_path / "t.csv", ["1"]), **options)
 
@@ -193,7 +193,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_columns(tmp_path, name):
+def test_all_cells_decide_whether_a_column_is_a_feature(tmp_path, name):
     cells, result, reason = COLUMNS[name]
     path = csv_of(tmp_path / "t.csv", cells)
     if result is BadCellError:
@@ -229,7 +229,7 @@ def test_a_column_named_by_include_must_be_numbers(tmp_path):
     ],
     ids=repr,
 )
-def test_objects_among_numbers(cell):
+def test_objects_among_numbers_are_refused(cell):
     values = pd.Series([*map(float, range(8)), cell], dtype=object)
     with pytest.raises(BadCellError, match=r"column 'x' has .* in row 8 .*8 of 9 cells"):
         read(frame_of(values))
@@ -250,7 +250,7 @@ def test_objects_among_numbers(cell):
     ],
     ids=str,
 )
-def test_objects_that_are_numbers(values, expected):
+def test_objects_that_are_numbers_become_features(values, expected):
     table = read(frame_of(pd.Series(values, dtype=object)))
     assert table.features == ("y", "x")
     np.testing.assert_array_equal(table.frame["x"].to_numpy(dtype=float), expected)
@@ -277,13 +277,13 @@ def test_declared_text_is_left_out_with_a_warning():
     ],
     ids=str,
 )
-def test_json_lines(tmp_path, values, expected):
+def test_columns_of_json_lines_become_numbers(tmp_path, values, expected):
     table = read(jsonl_of(tmp_path / "t.jsonl", values))
     np.testing.assert_array_equal(table.frame["x"].to_numpy(dtype=float), expected)
 
 
 @pytest.mark.parametrize("values", [[1, 2, [3]], [1, {"a": 2}], ["1", "2", "-"], [True, 1, 2]], ids=str)
-def test_json_lines_refused(tmp_path, values):
+def test_columns_of_json_lines_with_other_values_are_refused(tmp_path, values):
     with pytest.raises(BadCellError, match=r"column 'x' has .* in line \d"):
         read(jsonl_of(tmp_path / "t.jsonl", values))
 
@@ -303,23 +303,23 @@ def test_nested_values_are_left_out(tmp_path, values):
     ],
     ids=str,
 )
-def test_spreadsheets(tmp_path, values, reason):
+def test_columns_of_spreadsheets_that_hold_no_numbers_are_left_out(tmp_path, values, reason):
     assert read(xlsx_of(tmp_path / "t.xlsx", values)).profile.left_out.get("x", reason) == reason
 
 
 def test_facts_merge_in_any_order():
     texts = ["1", "2", "x", "NA", "", "5%", None, "true", "-", "y"]
-    whole = CellFacts()
-    whole.update(pa.array(texts), 0)
-    pieces = []
+    expected = CellFacts()
+    expected.update(pa.array(texts), 0)
+    partitions = []
     for first in range(0, len(texts), 3):
-        pieces.append(CellFacts())
-        pieces[-1].update(pa.array(texts[first : first + 3]), first)
+        partitions.append(CellFacts())
+        partitions[-1].update(pa.array(texts[first : first + 3]), first)
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         merged = CellFacts()
         for index in order:
-            merged.merge(pieces[index])
-        assert merged == whole
+            merged.merge(partitions[index])
+        assert merged == expected
 
 
 def test_errors_can_be_pickled():

@@ -63,7 +63,7 @@ DTYPES = ["float64", "float32", "float16", "missing", "int64", "int32", "uint8",
 @pytest.mark.slow
 @pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently")
 @pytest.mark.parametrize("index", range(25))
-def test_mixed_frames(index, seed):
+def test_fits_on_random_frames_equal_scikit_learns(index, seed):
     r = np.random.default_rng([seed, index])
     dtypes = r.choice(DTYPES, r.integers(1, 6))
     columns = {f"c{j}": column(r, dtype) for j, dtype in enumerate(dtypes)}
@@ -77,7 +77,7 @@ def test_mixed_frames(index, seed):
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_columns_are_borrowed(make, monkeypatch):
+def test_columns_are_not_copied(make, monkeypatch):
     monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", 0)
     r = np.random.default_rng(0)
     columns = {dtype: column(r, dtype) for dtype in ("float64", "float32", "missing", "int64")}
@@ -145,13 +145,13 @@ def test_a_copy_in_one_array_scores_as_the_columns_do(index, seed, monkeypatch):
     monkeypatch.setattr(validation, "_one_array", lambda X: None)
     assert not isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
     np.testing.assert_array_equal(forest.score_samples(frame), scores)
-    again = IsolationForest(n_estimators=30, random_state=index).fit(frame)
-    np.testing.assert_array_equal(again.score_samples(frame), scores)
+    fitted_on_columns = IsolationForest(n_estimators=30, random_state=index).fit(frame)
+    np.testing.assert_array_equal(fitted_on_columns.score_samples(frame), scores)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint64", "float16"])
 @pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
-def test_frames_with_some_dtypes_are_never_copied_to_one_array(dtype, other):
+def test_frames_with_booleans_uint64_or_float16_are_never_copied_to_one_array(dtype, other):
     """Columns of frames with booleans are rounded one by one, and scikit-learn converts uint64 and float16."""
     r = np.random.default_rng(0)
     frame = pd.DataFrame({"a": column(r, other), "b": column(r, dtype)})
@@ -176,14 +176,14 @@ def test_names_are_checked_in_every_type_of_frame(make):
 
 
 @pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
-def test_frames_that_cannot_be_fitted(make):
+def test_frames_that_cannot_be_fitted_raise_scikit_learns_exception(make):
     for columns in ({"a": ["x", "y"]}, {"a": [[1.0], [2.0]]}, {}, {"a": np.array([])}):
         expected = refusal(SklearnForest(), make(columns))
         assert expected is not None
         assert refusal(IsolationForest(), make(columns)) == expected
 
 
-def test_memory_maps(tmp_path, seed):
+def test_memory_maps_are_read_in_place(tmp_path, seed):
     X = np.random.default_rng(seed).normal(size=(200, 3))
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

@@ -1,4 +1,4 @@
-"""Text files: delimiters, quotes, encodings, and rows that do not fit their header."""
+"""Test delimiters, quotes and encodings of text files, and the refusal of rows that do not fit the header."""
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from isoxide._frames.cells import BadCellError
 
 HEADER, ROWS = "actor,day,x\n", "a,2025-01-01,1\nb,2025-01-02,2\nc,2025-01-03,3\n"
 TEXT = HEADER + ROWS
+#: Text of more than one block, which is the unit in which files are read.
 LONG = HEADER + "".join(f"a{i},2025-01-01,{i}\n" for i in range(300_000))
 
 
@@ -19,8 +20,9 @@ def written(tmp_path, text, encoding="utf-8", name="t.csv"):
     return path
 
 
-READ = {
-    "plain": TEXT,
+#: Notations of the same table.
+NOTATIONS = {
+    "commas": TEXT,
     "CRLF": TEXT.replace("\n", "\r\n"),
     "CR": TEXT.replace("\n", "\r"),
     "no end of line": TEXT.rstrip(),
@@ -36,22 +38,22 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("kind", READ)
+@pytest.mark.parametrize("notation", NOTATIONS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_read(tmp_path, kind, encoding):
-    table = read(written(tmp_path, READ[kind], encoding))
+def test_files_are_read_in_every_notation_and_encoding(tmp_path, notation, encoding):
+    table = read(written(tmp_path, NOTATIONS[notation], encoding))
     assert table.features == ("x",)
     assert table.frame["x"].tolist() == [1, 2, 3]
     assert table.frame["actor"].tolist() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "cp1252", "latin-1", "utf-8", "UTF8"])
-def test_encodings_that_are_named(tmp_path, encoding):
+def test_text_is_read_in_the_given_encoding(tmp_path, encoding):
     path = written(tmp_path, TEXT.replace("a,", "ø,"), encoding)
     assert actors(path, encoding=encoding)[0] == "ø"
 
 
-def test_encodings_that_are_not_named(tmp_path):
+def test_text_in_another_encoding_than_expected_is_refused(tmp_path):
     marked = written(tmp_path, b"\xfe\xff" + TEXT.encode("utf-16-be"))
     assert actors(marked) == ["a", "b", "c"]
     with pytest.raises(ValueError, match="encoding='utf-16-le'"):
@@ -65,6 +67,7 @@ def test_encodings_that_are_not_named(tmp_path):
         read(written(tmp_path, bytes(range(256)) * 9))
 
 
+#: Texts that are refused, and the messages.
 REFUSED = {
     "delimiters at the ends of rows": (HEADER + ROWS.replace("\n", ",\n"), r"line 2 has 4 values.*line ends with ','"),
     "a delimiter at the end of the header": (
@@ -90,14 +93,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_refused(tmp_path, kind):
-    text, words = REFUSED[kind]
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize("name", REFUSED)
+def test_rows_that_do_not_fit_the_header_are_refused(tmp_path, name):
+    text, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
         read(written(tmp_path, text))
 
 
-def test_the_wrong_delimiter(tmp_path):
+def test_a_wrong_delimiter_is_refused_with_advice(tmp_path):
     with pytest.raises(ValueError, match="give sep=','"):
         read(written(tmp_path, TEXT), sep=";")
     assert actors(written(tmp_path, TEXT.replace(",", ":")), sep=":") == ["a", "b", "c"]
@@ -109,7 +112,7 @@ def test_delimiters_are_guessed_by_rows_too(tmp_path):
     assert read(written(tmp_path, text.replace(";", "\t"), name="t.tsv")).features == ("x (a,b,c,d)",)
 
 
-def test_quotes(tmp_path):
+def test_quoted_fields_may_contain_line_breaks_and_delimiters(tmp_path):
     text = (
         HEADER
         + '"a\nb",2025-01-01,1\n"c\r\nd",2025-01-02,2\n"e,f",2025-01-03,3\n"g""h",2025-01-04,4\ni"j,2025-01-05,5\n'
@@ -121,7 +124,7 @@ def test_quotes(tmp_path):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("before", ["", "sep=,\n", "\n\n"])
-def test_lines_are_those_of_the_file(tmp_path, end, before):
+def test_messages_name_the_line_of_the_file(tmp_path, end, before):
     text = (before + TEXT + "\nd,2025-01-04,-\n").replace("\n", end)
     line = 6 + before.count("\n")
     with pytest.raises(BadCellError, match=rf"'-' in line {line},"):
@@ -142,7 +145,7 @@ def test_lines_are_those_of_the_file(tmp_path, end, before):
         ("12345678901234567890123", 12345678901234567890123.0, 1),
     ],
 )
-def test_a_late_cell(tmp_path, cell, value, n_notes):
+def test_a_cell_after_the_first_block_is_read_like_the_others(tmp_path, cell, value, n_notes):
     table = read(written(tmp_path, LONG + f"z,2025-01-01,{cell}\n"))
     assert np.array_equal(table.frame["x"].iloc[-1], value, equal_nan=True)
     assert len(table.profile.notes) == n_notes
@@ -150,7 +153,7 @@ def test_a_late_cell(tmp_path, cell, value, n_notes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rest", ["", "b,2025-01-01,1\n"])
-def test_a_late_cell_that_is_no_number(tmp_path, rest):
+def test_a_cell_after_the_first_block_that_is_not_a_number_is_refused(tmp_path, rest):
     path = written(tmp_path, LONG + "z,2025-01-01,-\n" + rest)
     with pytest.raises(BadCellError, match="'-' in line 300002,"):
         read(path)
@@ -158,7 +161,7 @@ def test_a_late_cell_that_is_no_number(tmp_path, rest):
 
 
 @pytest.mark.slow
-def test_a_late_number_that_means_missing(tmp_path):
+def test_a_number_after_the_first_block_can_mean_missing(tmp_path):
     table = read(written(tmp_path, LONG + "z,2025-01-01,-999\n"), missing="-999")
     assert table.profile.nan_share == {"x": 1 / 300_001}
 
@@ -169,7 +172,7 @@ def test_integers_stay_integers(tmp_path):
 
 
 @pytest.mark.slow
-def test_long_fields_and_headers(tmp_path):
+def test_long_headers_are_read_and_very_long_rows_refused(tmp_path):
     assert len(read(written(tmp_path, TEXT + "z" * 3_000_000 + ",2025-01-04,4\n"))) == 4
     with pytest.raises(ValueError, match="a row of more than 4 MB"):
         read(written(tmp_path, TEXT + "z" * 9_000_000 + ",2025-01-04,4\n"))
@@ -179,7 +182,7 @@ def test_long_fields_and_headers(tmp_path):
     assert read(tmp_path / "wide.csv").features == tuple(names)
 
 
-def test_a_file_that_changes(tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
     from isoxide._frames import open_source
 
     path = written(tmp_path, TEXT)
@@ -189,7 +192,7 @@ def test_a_file_that_changes(tmp_path):
         source.table()
 
 
-def test_columns_without_names(tmp_path):
+def test_columns_without_names_get_one_or_are_left_out(tmp_path):
     table = read(written(tmp_path, "actor,,day,x\na,5,2025-01-01,1\nb,6,2025-01-01,1\n"))
     assert table.features == ("column_2", "x")
     table = read(written(tmp_path, TEXT.replace("\n", ",\n")))

@@ -1,4 +1,4 @@
-"""Families of dtypes: the same in NumPy, pandas, polars and Arrow."""
+"""Test that dtypes of NumPy, pandas, polars and Arrow that hold the same numbers have the same family."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_families_agree(name):
+def test_families_of_dtypes_are_the_same_in_every_library(name):
     dtype = np.dtype(name)
     assert numpy_family(dtype) == FAMILIES[name]
     assert arrow_family(pa.from_numpy_dtype(dtype)) == FAMILIES[name]
@@ -49,7 +49,7 @@ def test_other_dtypes_of_numpy_have_no_family(name):
     assert not is_core_number(np.dtype(name))
 
 
-def test_wide_numbers():
+def test_numbers_of_more_than_64_bits_have_a_family():
     assert numpy_family(np.dtype(np.longdouble)) == "float"
     assert not is_core_number(np.dtype(np.longdouble))
     assert {arrow_family(pa.decimal128(5, 2)), arrow_family(pa.decimal256(50, 2))} == {"decimal"}
@@ -84,7 +84,7 @@ def test_other_dtypes_of_arrow_are_described(dtype):
     assert is_text(dtype) == (DESCRIPTIONS[dtype] == "text")
 
 
-def test_bounds():
+def test_the_bounds_of_exact_integers_are_those_of_the_dtypes():
     assert float(EXACT_INTEGERS) == float(EXACT_INTEGERS + 1)
     assert float(EXACT_INTEGERS - 1) != float(EXACT_INTEGERS)
     assert (np.iinfo(np.int64).min, np.iinfo(np.int64).max) == (INT64_MIN, INT64_MAX)
@@ -98,7 +98,7 @@ def test_unaligned_cells_are_copied():
     for array in (readable(records["x"]), native(records["x"])):
         assert array.flags.aligned
         assert array.tolist() == [0, 1, 2, 3, 4]
-    plain = np.arange(5.0)
-    assert readable(plain) is plain
-    assert native(plain) is plain
+    aligned = np.arange(5.0)
+    assert readable(aligned) is aligned
+    assert native(aligned) is aligned
     assert {native(np.zeros(2, name)).dtype for name in ("f2", "f4", "f8", "?", "i1", "u4", "i8")} == {*READABLE}

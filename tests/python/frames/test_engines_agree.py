@@ -90,7 +90,7 @@ COLUMNS = {
     "NaN": lambda r, n: pa.array(np.array(numbers(r, n), dtype=float), from_pandas=False),
     "float32": lambda r, n: pa.array(numbers(r, n), pa.float32()),
     "integers": lambda r, n: pa.array([None if value is None else int(value) for value in numbers(r, n)], pa.int64()),
-    "whole": lambda r, n: pa.array(r.integers(0, 9, n), pa.int16()),
+    "int16": lambda r, n: pa.array(r.integers(0, 9, n), pa.int16()),
     "unsigned": lambda r, n: pa.array(r.integers(0, 2**62, n).astype("u8") * np.uint64(3)),
     "booleans": lambda r, n: pa.array(choices(r, n, [True, False])),
     "decimals": lambda r, n: pa.array(
@@ -121,8 +121,8 @@ def tables(draw):
     columns |= {name: COLUMNS[dtype](r, n) for name, dtype in zip(names, dtypes, strict=True)}
     table = pa.table(columns)
     repeated = table.take(r.integers(0, n, int(r.integers(0, 9))))
-    whole = pa.concat_tables([table, repeated]).combine_chunks()
-    return whole.take(r.permutation(whole.num_rows)), int(r.integers(2**31))
+    table = pa.concat_tables([table, repeated]).combine_chunks()
+    return table.take(r.permutation(table.num_rows)), int(r.integers(2**31))
 
 
 def assert_same_tables(ours, expected, *, left_out=True):
@@ -143,7 +143,7 @@ def assert_same_tables(ours, expected, *, left_out=True):
 
 @given(tables())
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_tables_in_memory(tmp_path_factory, drawn):
+def test_tables_in_memory_are_the_same_from_every_container(tmp_path_factory, drawn):
     table, _ = drawn
     expected = read(table)
     path = tmp_path_factory.mktemp("t") / "t.parquet"
@@ -157,7 +157,7 @@ def test_tables_in_memory(tmp_path_factory, drawn):
 
 @given(tables(), st.sampled_from(["", "actor", "group"]))
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-def test_findings(tmp_path_factory, drawn, groups):
+def test_findings_are_the_same_on_every_engine(tmp_path_factory, drawn, groups):
     table, seed = drawn
     options = {"contamination": 0.02, "min_group": 5}
     if groups == "group":
@@ -191,7 +191,7 @@ CELLS = {
 
 @given(SEEDS, st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=5), st.sampled_from(["", "group", "actor"]))
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-def test_text_files(tmp_path_factory, seed, kinds, groups):
+def test_findings_of_text_files_are_the_same_in_memory_and_in_batches(tmp_path_factory, seed, cell_types, groups):
     r = np.random.default_rng(seed)
     n = MIN_ROWS
     columns = {
@@ -199,7 +199,7 @@ def test_text_files(tmp_path_factory, seed, kinds, groups):
         "day": [day.isoformat() for day in random_days(r, n)],
     }
     columns["first"] = list(map(str, r.integers(0, 50, n)))
-    columns |= {f"{kind}{i}": choices(r, n, CELLS[kind], 0) for i, kind in enumerate(kinds)}
+    columns |= {f"{name}{i}": choices(r, n, CELLS[name], 0) for i, name in enumerate(cell_types)}
     columns["group"] = choices(r, n, ["01", "1", "2"], 0)
     frame = pd.DataFrame(columns)
     path = tmp_path_factory.mktemp("t") / "t.csv"

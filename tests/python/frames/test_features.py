@@ -1,4 +1,4 @@
-"""Features are chosen by name or pattern, and arguments that match no column are refused."""
+"""Test that features are chosen by name or pattern, and that patterns without a match are refused."""
 
 import numpy as np
 import pytest
@@ -22,16 +22,16 @@ def frame():
         ("*", None, ["y", "x", "n_a", "n_b"]),
     ],
 )
-def test_patterns(frame, include, exclude, features):
+def test_features_are_chosen_by_names_and_patterns(frame, include, exclude, features):
     table = read(frame, include=include, exclude=exclude)
     assert list(table.features) == features
     assert set(table.profile.left_out) == {"text", "nothing", "y", "x", "n_a", "n_b"} - set(features)
-    shown = str(table.profile)
-    assert all(name in shown for name in table.profile.left_out)
+    text = str(table.profile)
+    assert all(name in text for name in table.profile.left_out)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"include": ["z"]}, "include has 'z', which matches no column"),
         ({"include": ["N_a"]}, "did you mean 'n_a'"),
@@ -41,17 +41,17 @@ def test_patterns(frame, include, exclude, features):
         ({"include": ["nothing"]}, "'nothing': no values"),
     ],
 )
-def test_refusals(frame, options, words):
-    with pytest.raises(ValueError, match=words):
+def test_patterns_that_choose_no_numeric_column_are_refused(frame, options, message):
+    with pytest.raises(ValueError, match=message):
         read(frame, **options)
 
 
-def test_types_of_arguments(frame):
+def test_patterns_that_are_no_text_are_refused(frame):
     with pytest.raises(TypeError, match="include must be names or patterns"):
         read(frame, include=[1])
 
 
-def test_columns_asked_for_by_name_must_be_numbers(tmp_path):
+def test_columns_given_by_name_must_hold_numbers(tmp_path):
     path = csv_of(tmp_path / "t.csv", ["1", "a", "b", "c"])
     with pytest.raises(ValueError, match="'a' in line 3"):
         stream.open(path).fit(features=["x", "y"])

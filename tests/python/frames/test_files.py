@@ -1,4 +1,4 @@
-"""Files of every format are read: compressed, misnamed, truncated, piped, in folders and lists."""
+"""Test that files of every format are read, also compressed, piped or in folders, and that damaged ones are refused."""
 
 import bz2
 import gzip
@@ -43,7 +43,7 @@ COMPRESSED = {
 
 @pytest.mark.parametrize("suffix", COMPRESSED)
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.jsonl"])
-def test_compressed(tmp_path, suffix, name):
+def test_compressed_text_files_are_read(tmp_path, suffix, name):
     compress = COMPRESSED[suffix]
     data = TEXT
     if name == "t.tsv":
@@ -66,7 +66,7 @@ def test_compressed(tmp_path, suffix, name):
         read(path)
 
 
-def test_contents_count_more_than_names(tmp_path):
+def test_the_contents_of_a_file_decide_its_format(tmp_path):
     (tmp_path / "gz.csv").write_bytes(gzip.compress(TEXT))
     frame = pd.read_csv(io.BytesIO(TEXT))
     frame.to_parquet(tmp_path / "t.csv")
@@ -75,7 +75,8 @@ def test_contents_count_more_than_names(tmp_path):
         assert actors(tmp_path / name) == ["a", "b", "c"]
 
 
-KINDS = {
+#: Functions that write a frame, by the suffix of the file.
+BINARY_FORMATS = {
     ".parquet": pd.DataFrame.to_parquet,
     ".parq": pd.DataFrame.to_parquet,
     ".pq": pd.DataFrame.to_parquet,
@@ -85,11 +86,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("suffix", KINDS)
-def test_kinds(tmp_path, suffix):
-    path, own = tmp_path / f"t{suffix}", tmp_path / f"t{'.xlsx' if suffix == '.xlsx' else '.x'}"
-    KINDS[suffix](pd.read_csv(io.BytesIO(TEXT)), own)
-    own.rename(path)
+@pytest.mark.parametrize("suffix", BINARY_FORMATS)
+def test_files_of_every_binary_format_are_read(tmp_path, suffix):
+    # pandas writes Excel files only under their own suffix.
+    path, written = tmp_path / f"t{suffix}", tmp_path / f"t{'.xlsx' if suffix == '.xlsx' else '.x'}"
+    BINARY_FORMATS[suffix](pd.read_csv(io.BytesIO(TEXT)), written)
+    written.rename(path)
     assert actors(path) == ["a", "b", "c"]
     assert list(stream.open(path).fit().feature_names_in_) == ["x"]
     assert read(path).checksum == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -108,13 +110,14 @@ def test_kinds(tmp_path, suffix):
 
 def archive(*names):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as whole:
+    with zipfile.ZipFile(file, "w") as zip_file:
         for name in names:
-            whole.writestr(name, "")
+            zip_file.writestr(name, "")
     return file.getvalue()
 
 
-OTHERS = {
+#: Contents of files of other formats, and the messages.
+OTHER_FORMATS = {
     "t.xls": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old format"),
     "xls.csv": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old format"),
     "t.pickle": (pickle.dumps([1], protocol=2), "a pickle"),
@@ -132,15 +135,15 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_files(tmp_path, name):
-    data, words = OTHERS[name]
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_files_of_other_formats_are_refused_with_advice(tmp_path, name):
+    data, message = OTHER_FORMATS[name]
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         read(tmp_path / name)
 
 
-def test_a_database(tmp_path):
+def test_a_database_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "t.db") as connection:
         connection.execute("create table t(a)")
     connection.close()
@@ -148,7 +151,7 @@ def test_a_database(tmp_path):
         read(tmp_path / "t.db")
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_without_a_file_are_refused(tmp_path):
     for path in (tmp_path / "t.csv", tmp_path / "no" / "t.csv", [tmp_path / "t.csv"]):
         with pytest.raises(FileNotFoundError, match="there is no file"):
             read(path)
@@ -178,13 +181,13 @@ def test_what_is_no_file(tmp_path):
     ],
     ids=lambda source: type(source).__name__,
 )
-def test_what_is_no_table(source):
+def test_objects_that_are_no_table_are_refused(source):
     with pytest.raises(TypeError, match="source"):
         read(source)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything may be read by the administrator")
-def test_a_file_that_may_not_be_read(tmp_path):
+def test_a_file_without_permission_raises_a_permission_error(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(TEXT)
     path.chmod(0)
@@ -192,7 +195,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
         read(path)
 
 
-def test_open_files(tmp_path):
+def test_open_files_are_read(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(TEXT)
     with path.open() as text, path.open("rb") as binary:
@@ -210,7 +213,7 @@ def test_open_files(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 @pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT)], ids=["text", "gzip"])
-def test_pipes(tmp_path, data):
+def test_pipes_are_read(tmp_path, data):
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[data])
     writer.start()
@@ -221,7 +224,7 @@ def test_pipes(tmp_path, data):
 
 
 @pytest.mark.thread_unsafe(reason="standard input and the home directory are the process's")
-def test_standard_input_and_home(tmp_path, monkeypatch):
+def test_standard_input_and_home_folders_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEXT)))
     assert actors("-") == ["a", "b", "c"]
     (tmp_path / "t.csv").write_bytes(TEXT)
@@ -237,7 +240,7 @@ def folder_of(root, **files):
     return root
 
 
-def test_folders_and_lists(tmp_path):
+def test_folders_and_lists_of_files_are_read_in_order(tmp_path):
     folder = folder_of(
         tmp_path / "f", b=HEADER + "b,2025-01-02,2\n", a=HEADER + "a,2025-01-01,1\n", sub__c=HEADER + "c,2025-01-03,3\n"
     )
@@ -252,7 +255,8 @@ def test_folders_and_lists(tmp_path):
     assert read(folder).checksum != read(folder / "a.csv").checksum
 
 
-TYPES = {
+#: A cell of each of two files, and the values of the column.
+CELLS_OF_FILES = {
     "int and float": ("1", "1.5", [1, 1.5]),
     "int and empty": ("1", "", [1, None]),
     "empty and int": ("", "1", [None, 1]),
@@ -260,16 +264,16 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_types_that_differ_by_file(tmp_path, kind):
-    one, other, expected = TYPES[kind]
-    folder = folder_of(tmp_path, a=HEADER + f"a,2025-01-01,{one}\n", b=HEADER + f"b,2025-01-02,{other}\n")
+@pytest.mark.parametrize("name", CELLS_OF_FILES)
+def test_columns_whose_dtypes_differ_by_file_are_joined(tmp_path, name):
+    first, second, expected = CELLS_OF_FILES[name]
+    folder = folder_of(tmp_path, a=HEADER + f"a,2025-01-01,{first}\n", b=HEADER + f"b,2025-01-02,{second}\n")
     column = read(folder).frame["x"]
     assert [None if pd.isna(value) else value for value in column] == expected
     assert list(stream.open(folder).fit().feature_names_in_) == ["x"]
 
 
-def test_files_are_judged_together(tmp_path):
+def test_the_cells_of_all_files_decide_the_dtype_of_a_column(tmp_path):
     bad = folder_of(tmp_path / "bad", a=HEADER + ROWS, b=HEADER + "d,2025-01-04,-\n")
     with pytest.raises(BadCellError, match=r"column 'x' has '-' in line 2 of .*b\.csv, which is not a number \(3 of 4"):
         read(bad)
@@ -302,7 +306,7 @@ def test_refusals_name_the_file(tmp_path):
         read(folder)
 
 
-def test_mixed_folders(tmp_path):
+def test_folders_with_files_of_several_formats_are_read(tmp_path):
     folder = folder_of(tmp_path / "f", a=HEADER + "a,2025-01-01,1\n", b="x;day;actor\n2;2025-01-02;b\n", c=HEADER)
     pd.DataFrame({"actor": ["c"], "day": ["2025-01-03"], "x": [2.5]}).to_parquet(folder / "d.parquet")
     (folder / "e.jsonl").write_text('\n{"actor": "e", "day": "2025-01-04", "x": 4}\n')
@@ -314,19 +318,19 @@ def test_mixed_folders(tmp_path):
     assert table.frame["x"].tolist() == [1, 2, 2.5, 4, 5]
 
 
-def test_lines_of_json(tmp_path):
+def test_lines_that_are_no_json_objects_are_refused(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('\n{"actor": "a", "day": "2025-01-01", "x": 1}\n\n{"actor": "b", "day": "2025-01-02", "x": "-"}\n')
     with pytest.raises(BadCellError, match="'-' in line 4,"):
         read(path)
-    for line, words in (
+    for line, message in (
         ('{"actor"', "line 1 is not JSON"),
         ("[1]", "line 1 has list, not an object"),
         ("", "is empty"),
         ('{"x": ' + "[" * 200 + "]" * 200 + "}", "more than 100 levels deep"),
     ):
         path.write_text(line + "\n")
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message):
             read(path)
     rows = [{"actor": "a", "day": "2025-01-01", "x": 1}, {"actor": "b", "day": "2025-01-02", "z": 2}]
     path.write_bytes(b"\xef\xbb\xbf" + "\n".join(map(json.dumps, rows)).encode())
@@ -335,7 +339,7 @@ def test_lines_of_json(tmp_path):
     assert table.profile.nan_share == {"x": 0.5, "z": 0.5}
 
 
-def test_spreadsheets(tmp_path):
+def test_only_the_first_sheet_is_read_with_a_note(tmp_path):
     path = tmp_path / "t.xlsx"
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         frame_of([1, 2]).to_excel(writer, sheet_name="one", index=False)
@@ -357,7 +361,7 @@ def test_checksums_cover_the_bytes_that_were_read(tmp_path):
     assert read(pd.read_csv(path)).checksum is None
 
 
-def test_parquet_folders(tmp_path):
+def test_names_of_partition_folders_become_columns(tmp_path):
     for actor in ("007", "010", "a%2Fb", "__HIVE_DEFAULT_PARTITION__"):
         folder = tmp_path / f"actor={actor}"
         folder.mkdir()
@@ -366,14 +370,14 @@ def test_parquet_folders(tmp_path):
     assert Path(read(tmp_path)._source.name) == tmp_path
 
 
-def test_parquet_files_that_differ(tmp_path):
+def test_parquet_files_with_different_dtypes_are_refused(tmp_path):
     pq.write_table(pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": ["1"]}), tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"column 'x' is string in .*b\.parquet and int64 in .*a\.parquet"):
         read(tmp_path)
 
 
-def test_parquet_files_whose_text_is_stored_in_two_ways(tmp_path):
+def test_parquet_files_may_store_text_as_different_dtypes(tmp_path):
     table = pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": [1.5], "t": pa.nulls(1)})
     pq.write_table(table, tmp_path / "a.parquet")
     large = [pa.field(name, pa.large_string()) for name in ("actor", "day")]
@@ -388,7 +392,7 @@ NO_MEMORY = "there is not enough memory to read t.parquet; read fewer columns, o
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words"),
+    ("error", "expected_class", "message"),
     [
         (OSError("std::bad_alloc"), MemoryError, NO_MEMORY),
         (pa.ArrowMemoryError("malloc of size 8 failed"), MemoryError, NO_MEMORY),
@@ -401,6 +405,6 @@ NO_MEMORY = "there is not enough memory to read t.parquet; read fewer columns, o
     ],
     ids=["C++", "Arrow", "damaged", "gone"],
 )
-def test_a_lack_of_memory_is_no_damage(error, kind, words):
-    told = _unreadable("t.parquet", error)
-    assert (type(told), str(told)) == (kind, words)
+def test_errors_of_parquet_files_are_told_apart(error, expected_class, message):
+    raised = _unreadable("t.parquet", error)
+    assert (type(raised), str(raised)) == (expected_class, message)

@@ -29,7 +29,7 @@ NUMBERS = {
 }
 if hasattr(pa, "decimal32"):
     NUMBERS["decimal32"] = (pa.array([D("1.5"), None, D(2)], pa.decimal32(5, 2)), [1.5, NAN, 2])
-OTHERS = {
+NOT_NUMERIC = {
     "durations": (pa.array([1, None], pa.duration("s")), "durations"),
     "hours": (pa.array([1, None], pa.time32("s")), "times"),
     "times": (pa.array([1, None], pa.timestamp("s")), "times"),
@@ -45,7 +45,7 @@ OTHERS = {
     "nothing": (pa.nulls(2), "no values"),
     "missing numbers": (pa.array([None, NAN]), "no values"),
 }
-IN_MEMORY = {
+NOT_IN_FILES = {
     "numeric categories": (pa.array([1, None]).dictionary_encode(), "categories of numbers"),
     "unions": (
         pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
@@ -62,7 +62,7 @@ IN_MEMORY = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("storage", ["table", "parquet", "arrow"])
-def test_numbers(tmp_path, name, storage):
+def test_numeric_arrow_columns_are_features(tmp_path, name, storage):
     values, expected = NUMBERS[name]
     source = stored(tmp_path, arrow_of(values), storage)
     table = read(source)
@@ -71,10 +71,10 @@ def test_numbers(tmp_path, name, storage):
     assert table.X["x"].dtype.kind in "fiub"
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", NOT_NUMERIC)
 @pytest.mark.parametrize("storage", ["table", "parquet", "arrow"])
-def test_others_are_left_out_with_a_reason(tmp_path, name, storage):
-    values, reason = OTHERS[name]
+def test_other_arrow_columns_are_left_out_with_a_reason(tmp_path, name, storage):
+    values, reason = NOT_NUMERIC[name]
     profile = read(stored(tmp_path, arrow_of(values), storage)).profile
     assert profile.features == ["y"]
     assert profile.left_out["x"].startswith(reason)
@@ -82,7 +82,7 @@ def test_others_are_left_out_with_a_reason(tmp_path, name, storage):
 
 
 def stored(tmp_path, table, storage):
-    """Return the table itself, or the path of a file in the given format that holds it."""
+    """Return the table itself, or the path of a file that holds it in the given format."""
     if storage == "table":
         return table
     path = tmp_path / f"t.{storage}"
@@ -93,9 +93,9 @@ def stored(tmp_path, table, storage):
     return path
 
 
-@pytest.mark.parametrize("name", IN_MEMORY)
-def test_others_that_no_file_can_hold(name):
-    values, reason = IN_MEMORY[name]
+@pytest.mark.parametrize("name", NOT_IN_FILES)
+def test_arrow_columns_that_no_file_can_hold_are_left_out(name):
+    values, reason = NOT_IN_FILES[name]
     assert read(arrow_of(values)).profile.left_out["x"].startswith(reason)
 
 
@@ -118,19 +118,19 @@ PANDAS = {
 
 
 @pytest.mark.parametrize("name", PANDAS)
-def test_pandas_numbers(name):
+def test_numeric_pandas_columns_are_features(name):
     values, expected = PANDAS[name]
     table = read(frame_of(values))
     assert table.features == ("y", "x")
     np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
 
 
-def test_float64_with_both_kinds_of_missing():
+def test_nan_and_missing_values_of_a_nullable_column_are_both_nan():
     values = pd.arrays.FloatingArray(np.array([1.0, NAN, 3.0]), np.array([False, False, True]))
     np.testing.assert_array_equal(read(frame_of(values)).X["x"].to_numpy(dtype=float), [1, NAN, NAN])
 
 
-PANDAS_OTHERS = {
+PANDAS_NOT_NUMERIC = {
     "complex": (np.array([1j, 2]), "complex128"),
     "durations": (pd.to_timedelta([1, 2], "s"), "durations"),
     "categories": (pd.Categorical([1, 2]), "categories of numbers"),
@@ -145,9 +145,9 @@ PANDAS_OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", PANDAS_OTHERS)
-def test_pandas_others(name):
-    values, reason = PANDAS_OTHERS[name]
+@pytest.mark.parametrize("name", PANDAS_NOT_NUMERIC)
+def test_other_pandas_columns_are_left_out_with_a_reason(name):
+    values, reason = PANDAS_NOT_NUMERIC[name]
     assert read(frame_of(values)).profile.left_out["x"].startswith(reason)
 
 
@@ -167,7 +167,7 @@ if hasattr(pl, "Int128"):
 
 
 @pytest.mark.parametrize("name", POLARS)
-def test_polars(name):
+def test_polars_columns_are_features_or_left_out_with_a_reason(name):
     values, expected = POLARS[name]
     n = len(values)
     frame = pl.DataFrame({"actor": [f"a{i}" for i in range(n)], "day": ["2025-01-01"] * n, "y": list(range(n))})

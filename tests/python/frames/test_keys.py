@@ -91,9 +91,9 @@ PANDAS = {
 }
 
 
-@pytest.mark.parametrize("kind", PANDAS)
-def test_pandas(kind):
-    values, expected = PANDAS[kind]
+@pytest.mark.parametrize("name", PANDAS)
+def test_keys_in_pandas_columns_become_text(name):
+    values, expected = PANDAS[name]
     assert actors(frame_of(values, "actor")) == expected
 
 
@@ -116,10 +116,10 @@ ARROW = {
 }
 
 
-@pytest.mark.parametrize("kind", ARROW)
+@pytest.mark.parametrize("name", ARROW)
 @pytest.mark.parametrize("storage", ["table", "parquet", "feather"])
-def test_arrow(tmp_path, kind, storage):
-    values, expected = ARROW[kind]
+def test_keys_in_arrow_columns_become_text(tmp_path, name, storage):
+    values, expected = ARROW[name]
     table = arrow_of(values, "actor")
     if storage == "parquet" and pa.types.is_dictionary(values.type) and values.dictionary.null_count:
         # Arrow cannot write a dictionary with a null to Parquet.
@@ -131,7 +131,7 @@ def test_arrow(tmp_path, kind, storage):
     assert actors(table if storage == "table" else tmp_path / f"t.{storage}") == expected
 
 
-def test_arrow_types_without_files():
+def test_keys_in_arrow_columns_that_no_file_can_hold_become_text():
     assert actors(arrow_of(pa.array(["a", None, ""], pa.string_view()), "actor")) == ["a", None, None]
     assert actors(arrow_of(pa.RunEndEncodedArray.from_arrays([2, 3], ["a", "b"]), "actor")) == ["a", "a", "b"]
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16, None], pa.binary(16)))
@@ -151,9 +151,9 @@ if hasattr(pl, "Int128"):
     POLARS["Int128"] = (pl.Series([2**100, None], dtype=pl.Int128), [str(2**100), None])
 
 
-@pytest.mark.parametrize("kind", POLARS)
-def test_polars(kind):
-    values, expected = POLARS[kind]
+@pytest.mark.parametrize("name", POLARS)
+def test_keys_in_polars_columns_become_text(name):
+    values, expected = POLARS[name]
     frame = pl.DataFrame({"actor": values, "day": days(len(values)), "x": [i * 1.5 for i in range(len(values))]})
     assert actors(frame) == expected
 
@@ -185,7 +185,7 @@ def test_only_empty_cells_are_missing_keys(tmp_path):
     assert read(path).profile.n_unnamed == 2
 
 
-def test_types_that_change_late_in_a_long_file(tmp_path):
+def test_a_key_that_is_text_late_in_a_long_file_makes_all_keys_text(tmp_path):
     n = 260_000
     ids = [f"{i % 500:04}" for i in range(n)]
     ids[255_000] = "svc-a"
@@ -193,7 +193,7 @@ def test_types_that_change_late_in_a_long_file(tmp_path):
     assert read(tmp_path / "t.csv").profile.n_entities == 501
 
 
-def test_json_numbers_and_spreadsheets(tmp_path):
+def test_keys_in_json_lines_and_spreadsheets_become_text(tmp_path):
     assert actors(jsonl_of(tmp_path / "t.jsonl", [1, 2.0, None, 2**70, 1e5], "actor")) == [
         "1",
         "2",
@@ -286,7 +286,7 @@ def test_group_labels_are_the_text_of_the_file(tmp_path):
     np.testing.assert_array_equal(actual.percentiles, expected.percentiles)
 
 
-def test_labels_after_duplicates_and_of_nullable_types(tmp_path):
+def test_labels_keep_the_index_and_digits_of_their_rows(tmp_path):
     table = read(frame_of(pd.array([2**64 - 1, None, 3], dtype="UInt64"), "g"))
     assert table.labels("g").tolist()[::2] == [str(2**64 - 1), "3"]
     path = tmp_path / "t.csv"
@@ -305,5 +305,5 @@ def test_one_value_has_the_same_text_as_in_a_column():
     assert text_labels([1.0, float("nan")], "x") == ["1", None]
 
 
-def test_similar_spellings():
+def test_spellings_that_differ_in_case_or_blanks_are_grouped():
     assert similar_spellings(["a", "A", "a b", "ab", None, "c", "\uff41"]) == [("A", "a", "\uff41"), ("a b", "ab")]

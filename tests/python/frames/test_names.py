@@ -53,7 +53,7 @@ def test_labels_become_text_with_a_note(labels, names):
     ],
     ids=str,
 )
-def test_names_are_kept_by_every_container_and_format(tmp_path, labels):
+def test_names_are_the_same_from_every_container_and_format(tmp_path, labels):
     frame = frame_with(labels)
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
@@ -74,12 +74,12 @@ def test_names_are_kept_by_every_container_and_format(tmp_path, labels):
 @pytest.mark.parametrize(
     "labels", [["x", "x"], [1, "1"], ["column_4", ""], [("a", "b"), "a_b"], ["__isoxide_row", "x"]], ids=str
 )
-def test_names_that_are_refused(labels):
+def test_names_that_are_equal_as_text_or_reserved_are_refused(labels):
     with pytest.raises(ValueError, match="rename"):
         read(frame_with(labels))
 
 
-def test_duplicates_in_files(tmp_path):
+def test_names_that_occur_twice_in_a_file_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("actor,day,x,x\na,2025-01-01,1,2\n")
     columns = [pa.array(["a"]), pa.array(["2025-01-01"]), pa.array([1]), pa.array([2])]
     pq.write_table(pa.Table.from_arrays(columns, names=["actor", "day", "x", "x"]), tmp_path / "t.parquet")
@@ -97,7 +97,7 @@ def test_names_that_differ_only_in_blanks_give_a_note():
     )
 
 
-def test_two_levels():
+def test_names_of_two_levels_are_joined():
     frame = frame_with(["x", "y"])
     for tuples in (
         [("actor", ""), ("day", ""), ("x", "sum"), ("x", "max")],
@@ -107,23 +107,23 @@ def test_two_levels():
         assert read(frame).features == ("x_sum", "x_max")
 
 
-PLAIN = pd.DataFrame({"actor": ["a", "b", "c"], "day": ["2025-01-01", "2025-01-02", "2025-01-03"], "x": [1, 2, 4]})
+FRAME = pd.DataFrame({"actor": ["a", "b", "c"], "day": ["2025-01-01", "2025-01-02", "2025-01-03"], "x": [1, 2, 4]})
 INDEXES = {
-    "unnamed": (PLAIN, ["x"]),
-    "text": (PLAIN.set_axis(["q", "r", "s"]), ["x"]),
-    "days": (PLAIN.set_axis(pd.date_range("2025", periods=3)), ["x"]),
-    "two unnamed levels": (PLAIN.set_index([[1, 2, 5], [3, 4, 5]]), ["x"]),
-    "entity": (PLAIN.set_index("actor"), ["x"]),
-    "entity and day": (PLAIN.set_index(["actor", "day"]), ["x"]),
-    "a feature": (PLAIN.set_index("x"), ["x"]),
-    "another name": (PLAIN.set_axis(pd.Index([1, 2, 4], name="i")), ["i", "x"]),
-    "named columns": (PLAIN.rename_axis("c", axis=1), ["x"]),
+    "unnamed": (FRAME, ["x"]),
+    "text": (FRAME.set_axis(["q", "r", "s"]), ["x"]),
+    "days": (FRAME.set_axis(pd.date_range("2025", periods=3)), ["x"]),
+    "two unnamed levels": (FRAME.set_index([[1, 2, 5], [3, 4, 5]]), ["x"]),
+    "entity": (FRAME.set_index("actor"), ["x"]),
+    "entity and day": (FRAME.set_index(["actor", "day"]), ["x"]),
+    "a feature": (FRAME.set_index("x"), ["x"]),
+    "another name": (FRAME.set_axis(pd.Index([1, 2, 4], name="i")), ["i", "x"]),
+    "named columns": (FRAME.rename_axis("c", axis=1), ["x"]),
 }
 
 
 @pytest.mark.parametrize("index", INDEXES)
 @pytest.mark.parametrize("storage", ["frame", "parquet", "csv", "xlsx", "feather"])
-def test_indexes(tmp_path, index, storage):
+def test_unnamed_indexes_are_left_out_and_named_ones_are_columns(tmp_path, index, storage):
     frame, features = INDEXES[index]
     source = frame if storage == "frame" else tmp_path / f"t.{storage}"
     if storage == "parquet":
@@ -140,15 +140,15 @@ def test_indexes(tmp_path, index, storage):
     assert sorted(stream.open(source).fit().feature_names_in_) == features
 
 
-def test_an_index_and_a_column_of_one_name():
-    assert read(PLAIN.set_index("actor", drop=False)).features == ("x",)
+def test_an_index_and_a_column_with_one_name_must_be_equal():
+    assert read(FRAME.set_index("actor", drop=False)).features == ("x",)
     with pytest.raises(ValueError, match="index level and a column named 'actor'"):
-        read(PLAIN.set_axis(pd.Index(["b", "a", "c"], name="actor")))
+        read(FRAME.set_axis(pd.Index(["b", "a", "c"], name="actor")))
 
 
-def test_indexes_written_and_read_again(tmp_path):
+def test_indexes_that_were_written_several_times_are_left_out(tmp_path):
     path = tmp_path / "t.csv"
-    PLAIN.to_csv(path)
+    FRAME.to_csv(path)
     for _ in range(3):
         for source in (path, pd.read_csv(path), pl.read_csv(path), pa.table(pl.read_csv(path).to_arrow())):
             table = read(source)
@@ -157,18 +157,18 @@ def test_indexes_written_and_read_again(tmp_path):
         pd.read_csv(path).to_csv(path)
 
 
-def test_pandas_index_positions():
+def test_columns_that_pandas_wrote_for_an_index_are_recognised():
     names = ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
     assert pandas_index_positions(names) == {0, 1, 2, 6}
     assert pandas_index_positions(["actor", "Unnamed: 0"]) == set()
 
 
-def test_replaced_names_contain_the_position():
-    assert text_names(["a", "", None], "here")[0] == ["a", "column_2", "column_3"]
+def test_an_empty_name_is_replaced_by_the_position():
+    assert text_names(["a", "", None], "the table")[0] == ["a", "column_2", "column_3"]
 
 
 def test_entity_and_time_must_be_two_columns_of_the_table():
     with pytest.raises(ValueError, match=r"no column 'actor' \(entity\); did you mean ' actor '"):
-        read(PLAIN.rename(columns={"actor": " actor "}))
+        read(FRAME.rename(columns={"actor": " actor "}))
     with pytest.raises(ValueError, match="entity and time are both"):
-        ueba.read_table(PLAIN, entity="day", time="day")
+        ueba.read_table(FRAME, entity="day", time="day")

@@ -36,14 +36,14 @@ def test_partitions_can_be_merged_in_any_order(seed):
         )
         return summary.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
 
-    whole = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
+    expected = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
     partitions = []
     for start in range(0, 600, 170):
-        piece = table.slice(start, 170).combine_chunks().to_batches()[0]
-        partitions.append(decode(encode(profiler.update(profiler.start(), piece, None))))
+        batch = table.slice(start, 170).combine_chunks().to_batches()[0]
+        partitions.append(decode(encode(profiler.update(profiler.start(), batch, None))))
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         merged = profiler.merge([profiler.start(), *(partitions[index] for index in order)])
-        assert contents(merged) == contents(whole)
+        assert contents(merged) == contents(expected)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_partitions_can_be_merged_in_any_order(seed):
         (["2025-01-01", "2025-12-31", "2026-12-31"], []),
     ],
 )
-def test_far_days(days, far):
+def test_days_far_from_all_others_are_found(days, far):
     assert far_days(pd.DatetimeIndex(np.array(days, dtype="datetime64[s]"))) == far
 
 

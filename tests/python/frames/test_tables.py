@@ -1,4 +1,4 @@
-"""Tables of `rank_features` in every container, compared with scipy, and the matching of their columns."""
+"""Test that `rank_features` reads tables in every container, and matches or refuses their columns."""
 # ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
 
 import sys
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from isoxide import rank_features
 from isoxide._frames.dtypes import native
 from isoxide._frames.tables import read_table
-from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
+from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_chunks, mixed_table, to_pandas
 from seeds import SEED
 
 pytestmark = pytest.mark.parity
@@ -27,17 +27,17 @@ WIDE_INTEGERS = [getattr(pl, name) for name in ("Int128", "UInt128") if hasattr(
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
-def test_every_container(container, nan_policy, seed):
+def test_ranks_from_every_container_equal_scipys(container, nan_policy, seed):
     rng = np.random.default_rng(seed)
     reference = mixed_table(rng, 60, columns=12)
     rows = mixed_table(rng, 15, columns=12).select(rng.permutation(reference.column_names).tolist())
-    expected = by_scipy(plain(rows), plain(reference), nan_policy=nan_policy)
+    expected = by_scipy(to_pandas(rows), to_pandas(reference), nan_policy=nan_policy)
     make = CONTAINERS[container]
-    for r, t in [(make(rows), make(reference)), (plain(rows), make(reference)), (make(rows), plain(reference))]:
+    for r, t in [(make(rows), make(reference)), (to_pandas(rows), make(reference)), (make(rows), to_pandas(reference))]:
         ranks = rank_features(r, t, nan_policy=nan_policy)
         np.testing.assert_array_equal(ranks.percentiles, expected, strict=True)
         assert ranks.features == rows.column_names
-        np.testing.assert_array_equal(ranks.values, plain(rows).to_numpy(dtype=ranks.values.dtype))
+        np.testing.assert_array_equal(ranks.values, to_pandas(rows).to_numpy(dtype=ranks.values.dtype))
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_every_container(container, nan_policy, seed):
 def test_random_frames_have_equal_percentiles_in_pandas_polars_and_pyarrow(case, n_rows, n_samples, kind, nan_policy):
     rng = np.random.default_rng(case)
     reference, rows = mixed_table(rng, n_samples), mixed_table(rng, n_rows)
-    expected = by_scipy(plain(rows), plain(reference), kind=kind, nan_policy=nan_policy)
+    expected = by_scipy(to_pandas(rows), to_pandas(reference), kind=kind, nan_policy=nan_policy)
     containers = [name for name in CONTAINERS if name.startswith(("pandas", "polars", "pyarrow"))]
     for row_container in containers:
         r, t = CONTAINERS[row_container](rows), CONTAINERS[rng.choice(containers)](reference)
@@ -62,27 +62,27 @@ def test_random_frames_have_equal_percentiles_in_pandas_polars_and_pyarrow(case,
 
 
 @pytest.mark.parametrize("container", [name for name in CONTAINERS if name not in ("pandas nullable", "interchange")])
-def test_half_precision(container):
+def test_ranks_of_float16_columns_equal_scipys(container):
     table = pa.table({"h": pa.array(np.array([1.5, 1.5, 0.1, np.nan], dtype=np.float16))})
     make = CONTAINERS[container]
     for nan_policy in ("propagate", "omit"):
-        found = rank_features(make(table), make(table), nan_policy=nan_policy).percentiles
-        np.testing.assert_array_equal(found, by_scipy(plain(table), plain(table), nan_policy=nan_policy))
+        percentiles = rank_features(make(table), make(table), nan_policy=nan_policy).percentiles
+        np.testing.assert_array_equal(percentiles, by_scipy(to_pandas(table), to_pandas(table), nan_policy=nan_policy))
 
 
-def test_nullable_and_sparse_columns():
-    plain = pd.DataFrame({"n": [1, 2, np.nan, 2], "x": [0.5, np.nan, 1, 2]})
-    reference = plain.astype({"n": "Int64", "x": "Float64"})
+def test_ranks_of_nullable_and_sparse_columns():
+    floats = pd.DataFrame({"n": [1, 2, np.nan, 2], "x": [0.5, np.nan, 1, 2]})
+    reference = floats.astype({"n": "Int64", "x": "Float64"})
     ranks = rank_features(reference, reference, nan_policy="omit")
-    np.testing.assert_array_equal(ranks.percentiles, by_scipy(plain, plain, nan_policy="omit"), strict=True)
+    np.testing.assert_array_equal(ranks.percentiles, by_scipy(floats, floats, nan_policy="omit"), strict=True)
     full = reference.fillna(2)
-    np.testing.assert_array_equal(rank_features(full, full).percentiles, by_scipy(plain.fillna(2), plain.fillna(2)))
+    np.testing.assert_array_equal(rank_features(full, full).percentiles, by_scipy(floats.fillna(2), floats.fillna(2)))
     assert rank_features(full[["n"]], full[["n"]]).values.dtype == np.int64
     flags = pd.DataFrame(
         {"f": pd.array([True, None, False], dtype="boolean"), "s": pd.array([0.0, 0.0, 1.0], "Sparse")}
     )
-    found = rank_features(flags, flags, nan_policy="omit").percentiles
-    np.testing.assert_array_equal(found, [[100, 50], [np.nan, 50], [50, 100]])
+    percentiles = rank_features(flags, flags, nan_policy="omit").percentiles
+    np.testing.assert_array_equal(percentiles, [[100, 50], [np.nan, 50], [50, 100]])
     lossy = pd.DataFrame({"n": pd.array([2**53 + 1, None], dtype="Int64")})
     with pytest.raises(ValueError, match=r"column 'n' of rows has missing values and integers beyond 2\*\*53"):
         rank_features(lossy, lossy)
@@ -95,9 +95,9 @@ def test_columns_are_matched_by_name_or_by_position(seed):
     ranks = rank_features(rows, reference)
     assert ranks.features == ["c", "a", "b"]
     np.testing.assert_array_equal(ranks.percentiles, by_scipy(rows, reference))
-    bare = rank_features(rows.to_numpy(), reference)
-    assert bare.features == ["a", "b", "c"]
-    np.testing.assert_array_equal(bare.percentiles, by_scipy(rows.set_axis(list("abc"), axis=1), reference))
+    ranks = rank_features(rows.to_numpy(), reference)
+    assert ranks.features == ["a", "b", "c"]
+    np.testing.assert_array_equal(ranks.percentiles, by_scipy(rows.set_axis(list("abc"), axis=1), reference))
     assert rank_features(rows, reference.to_numpy()).features == ["c", "a", "b"]
     numbered = pd.DataFrame(rows.to_numpy())
     assert rank_features(numbered, numbered, features=["x2", "x0"]).features == ["x2", "x0"]
@@ -106,7 +106,7 @@ def test_columns_are_matched_by_name_or_by_position(seed):
     )
 
 
-def test_refusals_of_tables():
+def test_tables_and_options_that_do_not_fit_are_refused():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
     with pytest.raises(ValueError, match=r"rows must be a 2-D array or a frame, got 1 dimension"):
         rank_features(frame["a"], frame)
@@ -142,9 +142,9 @@ def test_refusals_of_tables():
         pd.to_timedelta([1, 2]), np.array([1j, 2]), pd.to_datetime(["2020", "2021"], utc=True),
     ],
 )  # fmt: skip
-def test_columns_that_are_no_numbers_are_refused_by_name(column):
-    frame = pd.DataFrame({"a": [1.0, 2.0], "odd": column})
-    with pytest.raises(TypeError, match=r"column 'odd' of rows has dtype .*list the numeric columns .* features="):
+def test_columns_that_are_not_numeric_are_refused_by_name(column):
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": column})
+    with pytest.raises(TypeError, match=r"column 'b' of rows has dtype .*list the numeric columns .* features="):
         rank_features(frame, frame)
     assert rank_features(frame, frame, features=["a"]).features == ["a"]
     with pytest.raises(TypeError, match="column 'x0' of rows has dtype <U1"):
@@ -180,7 +180,7 @@ def test_columns_without_missing_values_are_borrowed(dtype, seed):
 
 
 @pytest.mark.parametrize(
-    "container", ["pandas nullable", "pandas Arrow", "polars", "polars pieces", "pyarrow", "stream"]
+    "container", ["pandas nullable", "pandas Arrow", "polars", "polars chunks", "pyarrow", "stream"]
 )
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_integers_that_would_be_rounded_are_refused_by_name(container, dtype):
@@ -204,23 +204,23 @@ def test_integers_that_would_be_rounded_are_refused_by_name(container, dtype):
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "column",
     [
         pa.array(["x", "y"]), pa.array(["x", "y"]).dictionary_encode(),
         pa.array([1, 2], pa.timestamp("us")), pa.array([1, 2], pa.date32()), pa.array([1, 2], pa.duration("us")),
         pa.array([{"a": 1}, {"a": 2}]), pa.array([[1], [2]]), pa.array([1, 2], pa.decimal128(5, 1)), pa.nulls(2),
         pa.array([b"x", b"y"]),
     ],
-    ids=lambda odd: str(odd.type),
+    ids=lambda column: str(column.type),
 )  # fmt: skip
 @pytest.mark.parametrize("container", ["pandas Arrow", "polars", "pyarrow", "record batch", "stream", "narwhals"])
-def test_columns_of_arrow_that_are_no_numbers_are_refused_by_name(container, odd):
+def test_columns_of_arrow_that_are_not_numeric_are_refused_by_name(container, column):
     make = CONTAINERS[container]
-    table = pa.table({"a": [1.0, 2.0], "odd": odd})
-    with pytest.raises(TypeError, match=r"column 'odd' of rows has dtype .*list the numeric columns .* features="):
+    table = pa.table({"a": [1.0, 2.0], "b": column})
+    with pytest.raises(TypeError, match=r"column 'b' of rows has dtype .*list the numeric columns .* features="):
         rank_features(make(table), make(table))
-    with pytest.raises(TypeError, match="column 'odd' of reference has dtype"):
-        rank_features(pd.DataFrame({"a": [1.0], "odd": [1.0]}), make(table))
+    with pytest.raises(TypeError, match="column 'b' of reference has dtype"):
+        rank_features(pd.DataFrame({"a": [1.0], "b": [1.0]}), make(table))
     assert rank_features(make(table), make(table), features=["a"]).features == ["a"]
 
 
@@ -235,15 +235,15 @@ def test_encoded_numbers_are_categories_in_arrow_and_numbers_in_polars():
 @pytest.mark.parametrize("dtype", WIDE_INTEGERS)
 def test_integers_of_128_bits_are_exact_or_refused_by_name(dtype):
     values = [1, 2, 2, 2**53, 2**53 + 1, 2**63 - 1]
-    wide, narrow = (pl.DataFrame({"a": values}, schema={"a": kind}) for kind in (dtype, pl.Int64))
+    wide, narrow = (pl.DataFrame({"a": values}, schema={"a": integer_type}) for integer_type in (dtype, pl.Int64))
     ranks, expected = rank_features(wide, wide), rank_features(narrow, narrow)
     np.testing.assert_array_equal(ranks.percentiles, expected.percentiles)
     assert ranks.values.tolist() == [[value] for value in values]
     if dtype != pl.Int128:
         high = pl.DataFrame({"a": [2**64 - 1, 2**63, 0]}, schema={"a": dtype})
         assert rank_features(high, high).percentiles.ravel().tolist() == [100.0, 200 / 3, 100 / 3]
-    holed = pl.DataFrame({"a": [1, None, 3]}, schema={"a": dtype})
-    assert rank_features(holed, holed, nan_policy="omit").percentiles.ravel()[[0, 2]].tolist() == [50.0, 100.0]
+    nullable = pl.DataFrame({"a": [1, None, 3]}, schema={"a": dtype})
+    assert rank_features(nullable, nullable, nan_policy="omit").percentiles.ravel()[[0, 2]].tolist() == [50.0, 100.0]
     huge = pl.DataFrame({"a": [1, 2**64]}, schema={"a": dtype})
     with pytest.raises(ValueError, match=r"column 'a' of rows has integers beyond 64 bits.*cast it to Float64"):
         rank_features(huge, wide)
@@ -277,23 +277,23 @@ def test_lazy_frames_are_refused():
             rank_features([[1.0]], frame)
 
 
-def test_names_of_arrow_columns():
-    twice = pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"])
+def test_columns_of_arrow_are_matched_by_name_or_by_position():
+    repeated = pa.table([pa.array([1.0]), pa.array([2.0])], names=["a", "a"])
     with pytest.raises(ValueError, match=r"the column names of rows must differ, .*: \['a'\]"):
-        rank_features(twice, twice)
+        rank_features(repeated, repeated)
     frame = pl.DataFrame({"a": [1.0, 2.0], "b": [4.0, 3.0]})
     assert rank_features(frame.to_numpy(), frame).features == ["a", "b"]
     assert rank_features(frame.select("b", "a"), frame.to_arrow()).features == ["b", "a"]
     with pytest.raises(ValueError, match=r"not in rows: \['a'\], not in reference: \['c'\]"):
-        rank_features(frame.rename({"a": "c"}), in_pieces(frame.to_arrow()))
+        rank_features(frame.rename({"a": "c"}), in_chunks(frame.to_arrow()))
 
 
 def test_missing_values_of_arrow_are_refused_by_name():
-    clean, holed = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [1, None]})
+    complete, nullable = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [1, None]})
     with pytest.raises(ValueError, match="The input contains nan values: column 'a' of reference"):
-        rank_features(clean, holed, nan_policy="raise")
+        rank_features(complete, nullable, nan_policy="raise")
     with pytest.raises(ValueError, match="The input contains nan values: column 'a' of rows"):
-        rank_features(holed.to_arrow(), clean, nan_policy="raise")
+        rank_features(nullable.to_arrow(), complete, nan_policy="raise")
 
 
 def test_frames_are_read_without_narwhals(monkeypatch):

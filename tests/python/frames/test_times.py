@@ -1,4 +1,4 @@
-"""Every notation of a time gives the day that was written, or an error that says what is expected."""
+"""Test that every notation of a time gives the day that was written, or an error that says what is expected."""
 
 import datetime
 import decimal
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.current_versions(reason="pandas 2.2, polars 1.17 and py
 
 OSLO = zoneinfo.ZoneInfo("Europe/Oslo")
 AT = datetime.datetime
-ONE, TWO = (datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2))
+PLUS_1, PLUS_2 = (datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2))
+#: Values, options, and the days of April 2025 that they give (one day means the same for all values).
 DAYS = {
     "eight digits": ([20250426, 20250427], {}, "26 27"),
     "eight digits as text": (["20250426", "20250427"], {}, "26 27"),
@@ -38,7 +39,7 @@ DAYS = {
     "with and without zone": (["2025-04-26T23:00", "2025-04-26T23:00:00+02:00"], {}, "26"),
     "brought to a zone": (["2025-04-26T23:00", "2025-04-26T23:00Z"], {"timezone": "Europe/Oslo"}, "26 27"),
     "objects of zones": (
-        pd.Series([AT(2025, 4, 26, tzinfo=ONE), AT(2025, 4, 27, tzinfo=TWO)], dtype=object),
+        pd.Series([AT(2025, 4, 26, tzinfo=PLUS_1), AT(2025, 4, 27, tzinfo=PLUS_2)], dtype=object),
         {},
         "26 27",
     ),
@@ -48,7 +49,7 @@ DAYS = {
         "26 27",
     ),
     "objects with and without": (
-        pd.Series([AT(2025, 4, 26), AT(2025, 4, 27, 1, tzinfo=TWO)], dtype=object),
+        pd.Series([AT(2025, 4, 26), AT(2025, 4, 27, 1, tzinfo=PLUS_2)], dtype=object),
         {},
         "26 27",
     ),
@@ -82,12 +83,12 @@ DAYS = {
 }
 
 
-@pytest.mark.parametrize("kind", DAYS)
-def test_days(kind):
-    values, options, expected = DAYS[kind]
-    found = day_list(frame_of(values, "day"), **options)
-    wanted = [f"2025-04-{day}" for day in expected.split()]
-    assert found == (wanted if len(wanted) == len(found) else wanted * len(found))
+@pytest.mark.parametrize("name", DAYS)
+def test_every_notation_of_a_time_gives_its_day(name):
+    values, options, days = DAYS[name]
+    result = day_list(frame_of(values, "day"), **options)
+    expected = [f"2025-04-{day}" for day in days.split()]
+    assert result == (expected if len(expected) == len(result) else expected * len(result))
 
 
 ARROW = {
@@ -102,12 +103,12 @@ ARROW = {
 }
 
 
-@pytest.mark.parametrize("kind", ARROW)
-def test_days_of_arrow(kind):
-    assert day_list(arrow_of(ARROW[kind], "day")) == ["2025-04-26"]
+@pytest.mark.parametrize("name", ARROW)
+def test_every_arrow_type_of_times_gives_its_day(name):
+    assert day_list(arrow_of(ARROW[name], "day")) == ["2025-04-26"]
 
 
-def test_days_of_files(tmp_path):
+def test_times_in_files_give_their_days(tmp_path):
     assert day_list(xlsx_of(tmp_path / "t.xlsx", [AT(2025, 4, 26, 5), datetime.date(2025, 4, 27)], "day")) == [
         "2025-04-26",
         "2025-04-27",
@@ -148,15 +149,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_refused_by_column_and_row(kind):
-    values, wanted = REFUSED[kind]
+@pytest.mark.parametrize("name", REFUSED)
+def test_values_that_are_no_days_are_refused_by_column_and_row(name):
+    values, message = REFUSED[name]
     with pytest.raises(BadCellError, match=r"column 'day' has .* in row 0 ") as refused:
         read(frame_of(values, "day"))
-    assert wanted in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_refused_by_line(tmp_path):
+def test_times_in_files_are_refused_by_line(tmp_path):
     with pytest.raises(BadCellError, match=r"column 'day' has 'soon' in line 3, .*1 more rows"):
         read(csv_of(tmp_path / "t.csv", ["2025-01-01", "soon", "later"], "day"))
     with pytest.raises(BadCellError, match=r"column 'day' has no value in line 3, "):
@@ -164,7 +165,7 @@ def test_refused_by_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "options", "words"),
+    ("values", "options", "message"),
     [
         (["26.04.2025", "2025-04-27"], {"time_format": "%d.%m.%Y"}, "'2025-04-27' in row 1 .*not a time of the form"),
         (["1042025"], {"time_format": "%d%m%Y"}, "'1042025' in row 0"),
@@ -175,12 +176,12 @@ def test_refused_by_line(tmp_path):
         (["0001-01-01T00:00:00Z"], {"timezone": "America/New_York"}, "years 1 to 9999"),
     ],
 )
-def test_refused_with_options(values, options, words):
-    with pytest.raises(BadCellError, match=words):
+def test_times_that_do_not_fit_the_options_are_refused(values, options, message):
+    with pytest.raises(BadCellError, match=message):
         read(frame_of(values, "day"), **options)
 
 
-def test_values_that_are_no_times():
+def test_arrow_types_that_are_no_times_are_refused():
     for values in (pa.array([["2025-04-26"]]), pa.array([1], pa.time32("s")), pa.array([{"a": 1}])):
         with pytest.raises(BadCellError, match="value of type"):
             read(arrow_of(values, "day"))
@@ -188,7 +189,7 @@ def test_values_that_are_no_times():
         read(arrow_of(pa.array([2**61], pa.timestamp("s")), "day"))
 
 
-def test_leading_zeros_of_numbers():
+def test_numbers_get_the_leading_zeros_of_a_pattern():
     assert day_list(frame_of([1042025], "day"), time_format="%d%m%Y") == ["2025-04-01"]
 
 
@@ -204,20 +205,20 @@ def test_leading_zeros_of_numbers():
     ],
     ids=str,
 )
-def test_options_out_of_range(options, error):
+def test_invalid_options_are_refused(options, error):
     with pytest.raises(error, match=next(iter(options))):
         read(frame_of(["2025-04-26"], "day"), **options)
 
 
 def test_mixed_time_zones_give_a_warning():
-    check = read(frame_of(["2025-04-26T00:00Z", "2025-04-26T00:00+00:00", "2025-04-26T00:00+02:00"], "day")).profile
-    assert check.time_zones == ["+02:00", "UTC"]
-    assert any("2 different zones" in warning for warning in check.warnings)
+    profile = read(frame_of(["2025-04-26T00:00Z", "2025-04-26T00:00+00:00", "2025-04-26T00:00+02:00"], "day")).profile
+    assert profile.time_zones == ["+02:00", "UTC"]
+    assert any("2 different zones" in warning for warning in profile.warnings)
     assert read(frame_of(["2025-04-26T00:00Z", "2025-04-26 00:00 UTC"], "day")).profile.time_zones == []
 
 
 @pytest.mark.parametrize("zone", ["Europe/Oslo", "America/Santiago", "America/Sao_Paulo", "Asia/Beirut"])
-def test_changes_of_the_clock(zone):
+def test_changes_of_the_clock_neither_lose_nor_repeat_a_day(zone):
     days = pd.date_range("2018-01-01", "2018-12-31")
     for values in (
         days.strftime("%Y-%m-%d"),
@@ -230,7 +231,7 @@ def test_changes_of_the_clock(zone):
         assert (table.profile.n_days, table.profile.n_period_days, table.profile.n_missing_days) == (365, 365, 0)
 
 
-def test_local_midnights_in_summer_and_winter():
+def test_local_midnights_keep_their_day_in_summer_and_winter():
     days = pd.date_range("2025-03-28", periods=5)
     texts = [f"{day:%Y-%m-%d}T00:00:00+0{1 + (day >= pd.Timestamp('2025-03-31'))}:00" for day in days]
     assert day_list(frame_of(texts, "day")) == days.strftime("%Y-%m-%d").tolist()
@@ -239,7 +240,7 @@ def test_local_midnights_in_summer_and_winter():
 
 @pytest.mark.parametrize("far", ["9999-12-31", "0001-01-01", "1970-01-01", "1899-12-30"])
 @pytest.mark.parametrize("as_time", [False, True])
-def test_far_days_are_told_and_cost_nothing(far, as_time):
+def test_far_days_are_listed_and_do_not_count_as_gaps(far, as_time):
     frame = pd.concat([frame_of(range(40), "x")] * 5, ignore_index=True)
     frame["y"] = np.arange(200.0)
     frame.loc[33, "day"] = far

@@ -1,4 +1,4 @@
-"""Bad input raises the exception of scikit-learn's own class with its message, and never a panic."""
+"""Test that bad input raises the exception of scikit-learn's own class with its message, and never a panic."""
 
 from decimal import Decimal
 
@@ -51,8 +51,8 @@ BAD_PARAMS = [
 ]
 
 
-@pytest.mark.parametrize("params", BAD_PARAMS, ids=str)
-def test_parameters_out_of_range(params):
+@pytest.mark.parametrize("params", BAD_PARAMS, ids=lambda params: str(params).partition(" at 0x")[0])
+def test_invalid_parameters_raise_scikit_learns_exception(params):
     try:
         SklearnForest(**params).fit(X)
     except Exception as error:
@@ -90,7 +90,7 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("table", BAD_TABLES.values(), ids=BAD_TABLES.keys())
-def test_tables_that_cannot_be_fitted(table):
+def test_tables_that_cannot_be_fitted_raise_scikit_learns_exception(table):
     expected = refusal(lambda: SklearnForest().fit(table))
     assert refusal(lambda: IsolationForest().fit(table)) == expected
 
@@ -113,7 +113,7 @@ BAD_QUERIES = {
 @pytest.mark.parametrize("query", BAD_QUERIES.values(), ids=BAD_QUERIES.keys())
 @pytest.mark.parametrize("training", [X, FRAME], ids=["array", "frame"])
 @pytest.mark.filterwarnings("ignore:X (has|does not have):UserWarning")
-def test_tables_that_cannot_be_scored(method, query, training):
+def test_tables_that_cannot_be_scored_raise_scikit_learns_exception(method, query, training):
     ours, theirs = IsolationForest(n_estimators=2).fit(training), SklearnForest(n_estimators=2).fit(training)
     try:
         getattr(theirs, method)(query)
@@ -126,7 +126,7 @@ def test_tables_that_cannot_be_scored(method, query, training):
 
 
 @pytest.mark.parametrize(("training", "query"), [(X, FRAME), (FRAME, X)])
-def test_names_on_one_side_only_are_warned_of(training, query):
+def test_names_in_only_one_of_fit_and_score_give_scikit_learns_warning(training, query):
     messages = []
     for forest in (IsolationForest(n_estimators=2), SklearnForest(n_estimators=2)):
         with pytest.warns(UserWarning, match="feature names") as caught:
@@ -136,21 +136,21 @@ def test_names_on_one_side_only_are_warned_of(training, query):
 
 
 @pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict"])
-def test_unfitted_use(method):
+def test_an_unfitted_forest_raises_scikit_learns_exception(method):
     expected = refusal(lambda: getattr(SklearnForest(), method)(X))
     assert refusal(lambda: getattr(IsolationForest(), method)(X)) == expected
     assert expected[0] is NotFittedError
 
 
 @pytest.mark.parametrize("name", ["estimators_samples_", "estimators_features_"])
-def test_learnt_attributes_before_fit(name):
+def test_fitted_attributes_do_not_exist_before_a_fit(name):
     assert not hasattr(IsolationForest(), name)
 
 
 @pytest.mark.current_versions(reason="scikit-learn 1.6 has another message")
-def test_max_samples_below_one_row():
-    kind, message = refusal(lambda: SklearnForest(max_samples=0.01).fit(X))
-    with pytest.raises(kind) as caught:
+def test_max_samples_below_one_row_is_refused():
+    error, message = refusal(lambda: SklearnForest(max_samples=0.01).fit(X))
+    with pytest.raises(error) as caught:
         IsolationForest(max_samples=0.01).fit(X)
     assert str(caught.value).startswith(message)
     assert "max_samples=0.01 of 20 rows" in str(caught.value)
@@ -172,7 +172,7 @@ BAD_WEIGHTS = {
 @pytest.mark.current_versions(reason="scikit-learn 1.6 puts weights into the trees instead of into the draw")
 @pytest.mark.parametrize("bootstrap", [False, True])
 @pytest.mark.parametrize("weights", BAD_WEIGHTS.values(), ids=BAD_WEIGHTS.keys())
-def test_weights_that_cannot_be_drawn_with(weights, bootstrap):
+def test_invalid_weights_raise_scikit_learns_exception(weights, bootstrap):
     try:
         SklearnForest(bootstrap=bootstrap).fit(X, sample_weight=weights)
     except Exception as error:
@@ -185,7 +185,7 @@ def test_weights_that_cannot_be_drawn_with(weights, bootstrap):
 
 @pytest.mark.current_versions(reason="scikit-learn 1.6 puts weights into the trees instead of into the draw")
 @pytest.mark.parametrize("weights", [1.0, 3, [1] * 20, np.arange(20), pd.Series(np.arange(20.0)), np.float32(2)])
-def test_weights_in_other_shapes(weights):
+def test_weights_of_other_types_give_scikit_learns_samples(weights):
     ours, theirs = (c(random_state=0, bootstrap=True).fit(X, None, weights) for c in (IsolationForest, SklearnForest))
     np.testing.assert_array_equal(ours.score_samples(X), theirs.score_samples(X))
     np.testing.assert_array_equal(ours.estimators_samples_, theirs.estimators_samples_)
@@ -216,7 +216,7 @@ def malformed(name, *, indptr=None, indices=None):
     ],
     ids=str,
 )
-def test_malformed_sparse_matrices(name, parts):
+def test_malformed_sparse_matrices_are_refused(name, parts):
     # scikit-learn itself reads out of bounds with some of these.
     forest = IsolationForest(n_estimators=2).fit(X)
     for call in (IsolationForest().fit, forest.score_samples):
@@ -224,7 +224,7 @@ def test_malformed_sparse_matrices(name, parts):
             call(malformed(name, **parts))
 
 
-def test_the_native_border_checks_sparse_parts_itself():
+def test_the_core_refuses_malformed_sparse_matrices():
     forest = IsolationForest(n_estimators=2).fit(X)._fitted.native
     for parts in ({"indices": 1_000_000}, {"indptr": [0, 30, 10, *[60] * 18]}, {"indptr": [0, 60]}):
         with pytest.raises(ValueError, match="not a valid sparse matrix"):
@@ -232,7 +232,7 @@ def test_the_native_border_checks_sparse_parts_itself():
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_sparse_indices_of_both_widths(dtype):
+def test_sparse_indices_may_have_32_or_64_bits(dtype):
     matrix = scipy.sparse.random(50, 7, density=0.3, format="csr", random_state=0)
     matrix.indices, matrix.indptr = matrix.indices.astype(dtype), matrix.indptr.astype(dtype)
     expected = SklearnForest(random_state=0).fit(scipy.sparse.csr_matrix(matrix.toarray()))
@@ -264,7 +264,7 @@ def test_plain_arrays_are_read_in_place(table):
     assert check_input(IsolationForest(), table, reset=True).table is table
 
 
-def test_a_frame_of_one_piece_is_read_in_place():
+def test_a_frame_of_one_block_is_read_in_place():
     table = check_input(IsolationForest(), FRAME, reset=True).table
     assert all(np.shares_memory(column, FRAME[name].to_numpy()) for name, column in zip("abc", table.T, strict=True))
 
@@ -299,7 +299,7 @@ def test_other_tables_are_converted_as_scikit_learn_does(table):
     np.testing.assert_array_equal(ours.fit(table).score_samples(table), theirs.fit(table).score_samples(table))
 
 
-def test_matrices_are_refused_as_scikit_learn_does():
+def test_numpy_matrices_raise_scikit_learns_exception():
     with pytest.warns(PendingDeprecationWarning):
         matrix = np.matrix(X)
     expected = refusal(lambda: SklearnForest().fit(matrix))
@@ -307,7 +307,7 @@ def test_matrices_are_refused_as_scikit_learn_does():
 
 
 def parts_of(forest, average_path_lengths):
-    """Return a function that makes a forest of one tree."""
+    """Return the arguments of `from_parts` for the first tree of a forest."""
     tree = forest.tree(0)
     leaf = tree["children_left"] < 0
     features = forest.tree_features(0)
@@ -323,7 +323,7 @@ def parts_of(forest, average_path_lengths):
     return (forest.n_features, features.astype(np.uint32), *ends, nodes, noise, average_path_lengths)
 
 
-def test_the_native_forest_refuses_invalid_arguments():
+def test_the_core_refuses_invalid_arguments():
     c = average_path_length(np.arange(21))
     y, seeds = np.zeros(20), np.ones(1, dtype=np.uint32)
     sizes = {"max_samples": 20, "max_features": 3, "bootstrap": False, "average_path_lengths": c, "n_workers": 1}

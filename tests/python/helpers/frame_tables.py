@@ -1,4 +1,4 @@
-"""Small tables with one odd column, as frames and as files of every format."""
+"""Make small tables with a given column, as frames and as files of every format."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""Names and values that try to become markup, formulas or paths."""
+"""Names and values that a page or a spreadsheet could take for markup or a formula."""
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -13,7 +13,7 @@ from isoxide._partitioned.views import ScoredRows
 
 
 class ListEngine(Engine):
-    """Engine that serializes all aggregators and states, and merges the states in random order and groups."""
+    """Engine that encodes all aggregators and states, and merges random groups of states in random order."""
 
     name = "the list"
     n_jobs = 1
@@ -25,11 +25,12 @@ class ListEngine(Engine):
     def aggregate(self, aggregator):
         states, first_row = [], 0
         for number, table in enumerate(self.partitions):
-            copied = decode(encode(aggregator))
-            batches = table.select(list(copied.columns)).to_batches(max_chunksize=self.batch_rows)
-            if not copied.columns:
+            decoded = decode(encode(aggregator))
+            batches = table.select(list(decoded.columns)).to_batches(max_chunksize=self.batch_rows)
+            if not decoded.columns:
                 batches = table.to_batches(max_chunksize=self.batch_rows)
-            states.append(encode(copied.accumulate(Partition(number, first_row if self.is_counted else None), batches)))
+            partition = Partition(number, first_row if self.is_counted else None)
+            states.append(encode(decoded.accumulate(partition, batches)))
             first_row += table.num_rows
         while len(states) > 1:
             self.random.shuffle(states)
@@ -57,7 +58,7 @@ class ListTable(PartitionedTable):
     def _open(self, roles, *, order_by=None):
         return contextlib.nullcontext(self.engine)
 
-    def _scored(self, forest, score, anomaly):
+    def _with_columns(self, forest, added):
         raise NotImplementedError
 
 

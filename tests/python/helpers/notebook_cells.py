@@ -11,11 +11,8 @@ import matplotlib.pyplot as plt
 import nbformat
 
 NOTEBOOKS = Path(__file__).resolve().parents[3] / "notebooks"
-
-
 NOTEBOOK = NOTEBOOKS / "ueba_anomalies.ipynb"
-
-
+#: Line of the notebook that `run_cells` changes, to run it with another package.
 IMPORT_LINE = "from isoxide import IsolationForest, rank_features"
 
 
@@ -25,7 +22,7 @@ def code_cells() -> list[Any]:
 
 
 def run_cells(out: Path, parameters: dict[str, Any], engine: str = "isoxide") -> dict[str, Any]:
-    """Execute the code cells with other parameters and with the forest of another package; warnings are errors."""
+    """Execute the code cells with other parameters and the forest and ranks of `engine`; warnings are errors."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("error")

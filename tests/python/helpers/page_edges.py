@@ -1,7 +1,7 @@
-"""Tables that end, or begin, where the memory does: a step too far is no wrong number but a signal.
+"""Pass arrays that end or begin at a protected memory page to isoxide: an access beyond them kills the process.
 
-Run as a program by `test_edges.py`, with the name of a part as its argument; it says what it is about to do, so that
-the last line tells where the process died.
+`test_edges.py` runs this file as a program, with the name of a function in `CHECKS` as its argument. The program prints
+each step before it takes it, so the last line says where the process died.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from isoxide._forest.sklearn_interop import native_parts
 
 PAGE = mmap.PAGESIZE
 SIDES = ("after", "before")
-#: Steps between neighbouring rows and columns, in cells of a table of n rows and d columns.
+#: Distance between neighbouring rows and between neighbouring columns, in cells, for a table of n rows and d columns.
 LAYOUTS = {
     "rows": lambda _, d: (d, 1),
     "columns": lambda n, _: (1, n),
@@ -32,13 +32,13 @@ LAYOUTS = {
     "backwards": lambda _, d: (-d, -1),
 }
 TYPES = (np.float64, np.float32, np.int64, np.int32)
-#: Around the rows that are worked on at once; a few are walked, 256 make a plan worth while.
+#: Numbers of rows to score: around multiples of a block of 512 rows, and few enough that trees are walked row by row.
 ROWS = (1, 9, 300, 513, 1025)
 COLUMNS = (1, 3, 17, 66)
 
 
 def memory(n_bytes, side):
-    """So many bytes between two pages that nobody may touch, which end or begin at one of them."""
+    """Return memory that lies between two protected pages; it begins at one ("before") or ends at one ("after")."""
     size = -(-n_bytes // PAGE) * PAGE
     region = mmap.mmap(-1, size + 2 * PAGE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(region))
@@ -50,15 +50,15 @@ def memory(n_bytes, side):
     return np.frombuffer(region, dtype=np.uint8, count=n_bytes, offset=start)
 
 
-def placed(array, side, steps=None):
-    """The same array at the edge, with so many cells from one to the next along each axis, and not a byte more."""
+def at_edge_of_memory(array, side, steps=None):
+    """Return a copy of an array at the edge of memory, with strides of `steps` cells and no bytes around it."""
     array = np.asarray(array)
     if steps is None:
         steps = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
     strides = [step * array.itemsize for step in steps]
-    ways = [(n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)]
-    n_bytes = sum(map(abs, ways)) + array.itemsize
-    start = -sum(step for step in ways if step < 0)
+    extents = [(n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)]
+    n_bytes = sum(map(abs, extents)) + array.itemsize
+    start = -sum(extent for extent in extents if extent < 0)
     if not array.size:
         return array
     out = np.ndarray(array.shape, array.dtype, memory(n_bytes, side), start, strides)
@@ -67,7 +67,7 @@ def placed(array, side, steps=None):
 
 
 def table(rng, n, d, dtype):
-    """Values with ties, and some missing ones where there can be any."""
+    """Return values with ties, and missing ones if the dtype has NaN."""
     values = rng.integers(-40, 40, (n, d)).astype(dtype)
     if values.dtype.kind == "f":
         values += rng.choice([0.0, 0.1, 1e-30], (n, d)).astype(dtype)
@@ -76,18 +76,18 @@ def table(rng, n, d, dtype):
 
 
 def arrays(rng, n, d):
-    """Ordinary tables, each with the same at the edge, by name."""
+    """Yield arrays of each dtype: a name, the array, and its copy at the edge of memory in each layout."""
     for dtype in TYPES:
         x = table(rng, n, d, dtype)
         for layout, side in itertools.product(LAYOUTS, SIDES):
-            yield f"{np.dtype(dtype)}, {layout}, {side}", x, placed(x, side, LAYOUTS[layout](n, d))
+            yield f"{np.dtype(dtype)}, {layout}, {side}", x, at_edge_of_memory(x, side, LAYOUTS[layout](n, d))
 
 
 def columns(rng, n, d):
-    """Columns of several types, each at an edge of its own: as a list, and as frames that keep them where they are."""
+    """Yield lists and frames of columns, and the same whose columns each lie at an edge of memory, without a copy."""
     ordinary = [table(rng, n, 1, TYPES[j % 3])[:, 0] for j in range(d)]
     for side in SIDES:
-        at_edge = [placed(column, side) for column in ordinary]
+        at_edge = [at_edge_of_memory(column, side) for column in ordinary]
         names = [f"c{j}" for j in range(d)]
         arrow = pa.table(
             {
@@ -105,13 +105,13 @@ def columns(rng, n, d):
 
 
 def sparse(rng, n, d):
-    """Compressed rows, each of the three arrays at an edge."""
+    """Yield a CSR matrix, and the same whose three arrays each lie at an edge of memory."""
     x = scipy.sparse.random_array((n, d), density=0.2, format="csr", dtype=np.float32, rng=rng)
     for index, side in itertools.product((np.int32, np.int64), SIDES):
         at_edge = scipy.sparse.csr_array(x.shape, dtype=np.float32)
-        # Set one by one: the constructor would bring the indices to the type that it likes.
-        at_edge.data = placed(x.data, side)
-        at_edge.indices, at_edge.indptr = (placed(a.astype(index), side) for a in (x.indices, x.indptr))
+        # Set the arrays one by one, since the constructor would convert the indices to another dtype.
+        at_edge.data = at_edge_of_memory(x.data, side)
+        at_edge.indices, at_edge.indptr = (at_edge_of_memory(a.astype(index), side) for a in (x.indices, x.indptr))
         yield f"{np.dtype(index)}, {side}", x, at_edge
 
 
@@ -123,7 +123,7 @@ def say(*values):
     print(*values, flush=True)
 
 
-def fitted(n, d, tables, **parameters):
+def fit_each(n, d, tables, **parameters):
     for name, x, at_edge in tables:
         if isinstance(x, list):
             continue
@@ -137,21 +137,21 @@ def fit():
     rng = np.random.default_rng(0)
     for n, d in ((1, 3), (9, 1), (300, 17), (513, 3), (1025, 66)):
         for parameters in ({}, {"max_samples": 1.0}, {"max_features": 0.5, "bootstrap": True}):
-            fitted(n, d, arrays(rng, n, d), **parameters)
-            fitted(n, d, columns(rng, n, d), **parameters)
-            fitted(n, d, sparse(rng, n, d), **parameters)
+            fit_each(n, d, arrays(rng, n, d), **parameters)
+            fit_each(n, d, columns(rng, n, d), **parameters)
+            fit_each(n, d, sparse(rng, n, d), **parameters)
 
 
 def score():
     rng = np.random.default_rng(1)
-    # All training rows make large trees, whose rare branches are walked.
+    # Trees over all training rows are so large that rare branches are walked row by row.
     for d, max_samples in itertools.product(COLUMNS, (64, 1.0)):
         training = table(rng, 1500, d, np.float64)
         make = IsolationForest(n_estimators=9, max_samples=max_samples, random_state=0)
         named_training = pd.DataFrame(training, columns=[f"c{j}" for j in range(d)])
         named = clone(make).fit(named_training)
         forest = make.fit(training)
-        # So that few rows meet a plan too.
+        # Score many rows first, so that the forest has its scoring plan when few rows are scored.
         forest.score_samples(training)
         named.score_samples(named_training)
         for n in ROWS:
@@ -164,82 +164,83 @@ def score():
                     same(scorer.score_samples(at_edge), scorer.score_samples(x))
 
 
-def parts():
-    """The arrays that a forest of scikit-learn is taken over in."""
+def from_parts():
+    """Build a forest from the arrays of scikit-learn's trees, and grow one from arrays of draws."""
     rng = np.random.default_rng(2)
     x = table(rng, 700, 9, np.float64)
     for parameters in ({}, {"max_samples": 1.0, "max_features": 0.5}):
         model = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)
         forest, arrays = model._fitted.native, native_parts(model.to_sklearn())
         for side in SIDES:
-            say("parts", parameters, side)
+            say("from_parts", parameters, side)
 
             def at_edge(part, side=side):
                 if isinstance(part, tuple):
                     return tuple(map(at_edge, part))
-                return placed(part, side) if isinstance(part, np.ndarray) else part
+                return at_edge_of_memory(part, side) if isinstance(part, np.ndarray) else part
 
-            again = _core.Forest.from_parts(*map(at_edge, arrays))
-            same(again.depth_sums(x, 1), forest.depth_sums(x, 1))
-            table_of = at_edge(forest.average_path_lengths)
+            rebuilt = _core.Forest.from_parts(*map(at_edge, arrays))
+            same(rebuilt.depth_sums(x, 1), forest.depth_sums(x, 1))
+            lengths = at_edge(forest.average_path_lengths)
             noise, seeds = at_edge(rng.random(700)), at_edge(_core.tree_seeds(0, 0, 7))
             weights = at_edge(np.full(700, 1 / 700))
             kwargs = {"max_samples": 64, "max_features": 3, "bootstrap": False, "n_workers": 1}
-            result = _core.Forest.grow(x, noise, seeds, average_path_lengths=table_of, weights=weights, **kwargs)
-            kwargs["average_path_lengths"] = table_of.copy()
+            result = _core.Forest.grow(x, noise, seeds, average_path_lengths=lengths, weights=weights, **kwargs)
+            kwargs["average_path_lengths"] = lengths.copy()
             expected = _core.Forest.grow(x, noise.copy(), seeds.copy(), weights=weights.copy(), **kwargs)
             same(result.depth_sums(x, 1), expected.depth_sums(x, 1))
 
 
 def ranks():
     rng = np.random.default_rng(3)
-    # More than 511 different queries are counted another way.
+    # A column with more than 511 distinct queries is counted by another algorithm.
     for n, d, n_rows in ((1, 1, 1), (9, 3, 9), (513, 17, 3), (1025, 66, 40), (5001, 3, 700), (5001, 1, 1400)):
-        both = zip(arrays(rng, n, d), arrays(rng, n_rows, d), strict=True)
-        both = itertools.chain(both, zip(columns(rng, n, d), columns(rng, n_rows, d), strict=True))
-        for (name, reference, reference_at_edge), (_, rows, rows_at_edge) in both:
+        pairs = zip(arrays(rng, n, d), arrays(rng, n_rows, d), strict=True)
+        pairs = itertools.chain(pairs, zip(columns(rng, n, d), columns(rng, n_rows, d), strict=True))
+        for (name, reference, reference_at_edge), (_, rows, rows_at_edge) in pairs:
             say("rank", n, d, n_rows, name)
             kwargs = {"kind": "rank", "tail": "two", "n_workers": 1, "omit_nan": True}
             if isinstance(reference, list):
                 expected = _core.percentile_ranks(reference, rows, **kwargs)
-                for mine, other in zip(
-                    _core.percentile_ranks(reference_at_edge, rows_at_edge, **kwargs), expected, strict=True
-                ):
-                    same(mine, other)
+                ranks = _core.percentile_ranks(reference_at_edge, rows_at_edge, **kwargs)
+                for result, expected_array in zip(ranks, expected, strict=True):
+                    same(result, expected_array)
                 continue
             expected = rank_features(rows, reference, nan_policy="omit", n_jobs=1)
-            result = rank_features(rows_at_edge, reference_at_edge, nan_policy="omit", n_jobs=1)
-            again = RankReference(reference_at_edge).rank_features(rows_at_edge, nan_policy="omit")
-            for other in (result, again):
-                same(other.percentiles, expected.percentiles)
-                same(other.directions, expected.directions)
+            for ranks in (
+                rank_features(rows_at_edge, reference_at_edge, nan_policy="omit", n_jobs=1),
+                RankReference(reference_at_edge).rank_features(rows_at_edge, nan_policy="omit"),
+            ):
+                same(ranks.percentiles, expected.percentiles)
+                same(ranks.directions, expected.directions)
             if isinstance(reference, np.ndarray):
                 result = percentileofscore(reference_at_edge[:, 0], rows_at_edge[:, 0], nan_policy="omit")
                 same(result, percentileofscore(reference[:, 0], rows[:, 0], nan_policy="omit"))
 
 
-def prepared():
-    """Sorted columns, of which every value counts or each has its number."""
+def sorted_ranks():
+    """Rank rows in sorted columns, which list every value or each distinct value with its cumulative count."""
     rng = np.random.default_rng(4)
     kwargs = {"kind": "mean", "tail": "two", "n_workers": 1, "omit_nan": True}
     for dtype, n, side in itertools.product(TYPES[:3], (1, 9, 513, 1025), SIDES):
-        say("prepared", np.dtype(dtype), n, side)
+        say("sorted_ranks", np.dtype(dtype), n, side)
         values = np.sort(rng.integers(0, n, n).astype(dtype))
         distinct, ends = np.unique(values, return_counts=True)
         ends = np.cumsum(ends)
         rows = rng.integers(-1, n + 1, (30, 1)).astype(dtype)
         expected = _core.percentile_ranks(values[:, None].copy(), rows, **kwargs)
-        whole = [(placed(values, side), None, 0)]
-        merged = [(placed(distinct, side), placed(ends, side), 0)]
-        for columns in (whole, merged):
-            for mine, other in zip(_core.sorted_ranks(columns, placed(rows, side), **kwargs), expected, strict=True):
-                same(mine, other)
+        every_value = [(at_edge_of_memory(values, side), None, 0)]
+        distinct_values = [(at_edge_of_memory(distinct, side), at_edge_of_memory(ends, side), 0)]
+        for columns in (every_value, distinct_values):
+            ranks = _core.sorted_ranks(columns, at_edge_of_memory(rows, side), **kwargs)
+            for result, expected_array in zip(ranks, expected, strict=True):
+                same(result, expected_array)
 
 
-PARTS = {f.__name__: f for f in (fit, score, parts, ranks, prepared)}
+CHECKS = {f.__name__: f for f in (fit, score, from_parts, ranks, sorted_ranks)}
 
 if __name__ == "__main__":
     faulthandler.enable()
     say(_core.kernel())
-    PARTS[sys.argv[1]]()
+    CHECKS[sys.argv[1]]()
     say("done")

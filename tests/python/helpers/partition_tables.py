@@ -1,11 +1,11 @@
-"""Tables in partitions, and what the same rows give in memory."""
+"""Make frames of many column types for tests of partitioned tables."""
 
 import numpy as np
 import pandas as pd
 
 
 def frame_of(r, n):
-    """Columns of many types, with ties, missing values, duplicates and a column of labels."""
+    """Return a frame with columns of many types, with ties, missing values, duplicate rows and a column of labels."""
     frame = pd.DataFrame(
         {
             "normal": r.normal(size=n),
@@ -26,5 +26,5 @@ def frame_of(r, n):
 
 
 def in_memory(frame):
-    """As pandas reads it back from a file, where whole numbers with missing ones are floats."""
+    """Return the frame as pandas reads it from a file, where integers with missing values are floats."""
     return frame.assign(whole=frame["whole"].astype("float64"))

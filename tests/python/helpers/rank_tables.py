@@ -1,4 +1,4 @@
-"""Tables for the tests of ranks in every container, and their percentiles by scipy."""
+"""Make tables for the tests of ranks in every container, and compute their percentiles with scipy."""
 
 import narwhals as nw
 import numpy as np
@@ -32,7 +32,7 @@ def reference_frame(rng, n=400):
     )
 
 
-def odd_values(rng, dtype, n):
+def tied_values(rng, dtype, n):
     """Return few values with many ties, and the extreme ones of the dtype, without NaN."""
     dtype = np.dtype(dtype)
     values = rng.integers(0, 2 if dtype.kind == "b" else 9, n).astype(dtype)
@@ -81,29 +81,29 @@ NULLABLE = {
 }  # fmt: skip
 
 
-def in_pieces(table):
+def in_chunks(table):
     """Return a pyarrow table in three chunks, one of them empty."""
     cut = len(table) // 3
     return pa.concat_tables([table[:cut], table[:0], table[cut:]])
 
 
-def plain(table):
+def to_pandas(table):
     """Return a pyarrow table as a pandas frame of NumPy dtypes, which scipy can read, with NaN for null."""
     columns = {name: table[name].to_pandas() for name in table.column_names}
-    # Booleans with missing values are objects; so is text, where pandas has no type for it.
-    holed = {name for name, v in columns.items() if v.dtype == object and not pa.types.is_string(table[name].type)}
-    return pd.DataFrame({name: v.astype(float) if name in holed else v for name, v in columns.items()})
+    # pandas converts Booleans with nulls to objects, and before version 3 also text.
+    nullable = {name for name, v in columns.items() if v.dtype == object and not pa.types.is_string(table[name].type)}
+    return pd.DataFrame({name: v.astype(float) if name in nullable else v for name, v in columns.items()})
 
 
 #: Functions that convert a pyarrow table to another container.
 CONTAINERS = {
-    "pandas": plain,
+    "pandas": to_pandas,
     "pandas nullable": lambda table: table.to_pandas(types_mapper=NULLABLE.get),
-    "pandas Arrow": lambda table: in_pieces(table).to_pandas(types_mapper=pd.ArrowDtype),
+    "pandas Arrow": lambda table: in_chunks(table).to_pandas(types_mapper=pd.ArrowDtype),
     "polars": pl.from_arrow,
-    "polars pieces": lambda table: pl.concat([pl.from_arrow(table[:7]), pl.from_arrow(table[7:])], rechunk=False),
+    "polars chunks": lambda table: pl.concat([pl.from_arrow(table[:7]), pl.from_arrow(table[7:])], rechunk=False),
     "pyarrow": lambda table: table,
-    "pyarrow pieces": in_pieces,
+    "pyarrow chunks": in_chunks,
     "record batch": lambda table: table.combine_chunks().to_batches()[0],
     "stream": Stream,
     "reader": pa.RecordBatchReader.from_stream,
@@ -123,7 +123,7 @@ def mixed_table(rng, n, columns=6):
             values += rng.choice([0.1, 1 / 3, np.inf, -0.0], n).astype(dtype)
             values[rng.random(n) < rng.choice([0, 0.1])] = np.nan
         elif dtype.itemsize == 8:
-            # Beyond 2**53 only where nothing has to become a float.
+            # A column with nulls is compared as floats, so its values must not exceed 2**53.
             values += dtype.type(2**53 - 4 if missing.any() else 2**53 - 2)
         table[f"c{j}"] = pa.array(values, mask=missing)
     return pa.table(table)

@@ -1,4 +1,4 @@
-"""Results on Spark, compared with those in memory."""
+"""Compare results on Spark with results in memory."""
 
 import numpy as np
 import pandas as pd
@@ -12,17 +12,17 @@ def in_memory(table, features=FEATURES, **params):
 
 
 def assert_same_forest(ours, theirs):
-    """Everything that a file holds: trees, offset, names, parameters."""
+    """Assert that trees, offset, feature names and parameters are equal: everything that a file holds."""
     assert ours.to_bytes(complete=True) == theirs.to_bytes(complete=True)
 
 
 def assert_scored(scored, expected, forest):
     assert scored.columns == [*expected.column_names, "score", "anomaly"]
-    found = scored.orderBy(KEY).toArrow()
-    assert_same_table(found.select(expected.column_names), expected)
+    result = scored.orderBy(KEY).toArrow()
+    assert_same_table(result.select(expected.column_names), expected)
     X = expected.select(forest.feature_names_in_.tolist())
-    np.testing.assert_array_equal(found["score"].to_numpy(), forest.decision_function(X))
-    np.testing.assert_array_equal(np.where(found["anomaly"].to_numpy(), -1, 1), forest.predict(X))
+    np.testing.assert_array_equal(result["score"].to_numpy(), forest.decision_function(X))
+    np.testing.assert_array_equal(np.where(result["anomaly"].to_numpy(), -1, 1), forest.predict(X))
 
 
 def assert_same_findings(ours, theirs):
@@ -36,7 +36,7 @@ def assert_same_findings(ours, theirs):
         np.testing.assert_array_equal(ours.group_typical, theirs.group_typical)
     pd.testing.assert_frame_equal(ours.timeline, theirs.timeline, check_dtype=False)
     pd.testing.assert_frame_equal(ours.reference, theirs.reference)
-    # Scores are not brought into the order of the rows.
+    # Spark does not collect all scores in the order of the rows, so it has no checksum of them.
     assert ours.manifest["scores_sha256"] is None
     for name in ("offset", "anomalies", "profile", "ranking"):
         assert ours.manifest[name] == theirs.manifest[name], name

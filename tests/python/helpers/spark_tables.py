@@ -1,4 +1,4 @@
-"""A Spark session, tables on it, and comparisons."""
+"""Start Spark sessions, and make and compare tables on Spark."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ import isoxide.spark
 import isoxide.ueba
 
 PARTITIONS = [1, 2, 7, 64]
-
-
-#: For a JVM that does not live long enough for more to pay.
+#: Options for a JVM that starts quickly; it does not run long enough for its optimizing compiler to pay.
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+KEY = ["actor", "day"]
+FEATURES = ["count", "share", "same", "flag"]
 
 
 def stop_spark():
-    """Ends the session of this process, if there is one, and the JVM in which it was."""
+    """End the Spark session of this process, if there is one, and its JVM."""
     session = SparkSession.getActiveSession()
     if session is not None:
         session.stop()
@@ -34,7 +34,7 @@ def stop_spark():
         return
     SparkContext._gateway = SparkContext._jvm = None
     gateway.shutdown()
-    # It ends with its input.
+    # The JVM exits when its standard input is closed.
     gateway.proc.stdin.close()
     try:
         gateway.proc.wait(timeout=20)
@@ -45,12 +45,12 @@ def stop_spark():
 
 @contextlib.contextmanager
 def spark_session(folder, master, **settings):
-    """A session in a JVM of its own, which asks for no name of this machine and writes into the folder only."""
+    """Start a session in a new JVM, which looks up no host name and writes into `folder` only."""
     stop_spark()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        # Workers find the package that is tested, wherever that is.
+        # Let the workers import the same package as this process.
         home = str(pathlib.Path(isoxide.__file__).parents[1])
         paths = os.pathsep.join(
             dict.fromkeys([home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
@@ -79,37 +79,30 @@ def spark_session(folder, master, **settings):
 
 
 def actor_days(seed, n_rows=3_000, flag=np.bool_):
-    """A table in the order of its key: counts, shares with NaN, equal rows, a flag, a peer group."""
+    """Return a table sorted by `KEY`, with counts, shares with NaN, a column of many ties, a flag and a peer group."""
     rng = np.random.default_rng(seed)
     n_actors = max(1, n_rows // 60)
-    places = np.arange(n_rows)
-    who = np.sort(places % n_actors)
-    days = np.arange(n_rows) - np.searchsorted(who, who)
+    actors = np.sort(np.arange(n_rows) % n_actors)
+    days = np.arange(n_rows) - np.searchsorted(actors, actors)
     share = rng.normal(size=n_rows)
     share[rng.random(n_rows) < 0.1] = np.nan
     counts = np.where(rng.random(n_rows) < 0.6, 0, rng.geometric(0.2, n_rows))
-    odd = rng.random(n_rows) < 0.01
+    unusual = rng.random(n_rows) < 0.01
     return pa.table(
         {
-            "actor": [f"actor{i:03}" for i in who],
+            "actor": [f"actor{i:03}" for i in actors],
             "day": pa.array(days.astype("datetime64[D]"), pa.date32()).cast(pa.timestamp("us")),
-            "count": counts + 50 * odd,
-            "share": np.where(odd, 9.0, share),
+            "count": counts + 50 * unusual,
+            "share": np.where(unusual, 9.0, share),
             "same": np.float32(rng.integers(0, 3, n_rows)),
             "flag": (rng.random(n_rows) < 0.05).astype(flag),
-            "team": [f"team{i % 5}" for i in who],
+            "team": [f"team{i % 5}" for i in actors],
         }
     )
 
 
-KEY = ["actor", "day"]
-
-
-FEATURES = ["count", "share", "same", "flag"]
-
-
 def shuffled(spark, table, seed, n_partitions=2):
-    """The rows in any order, in so many partitions."""
+    """Return the rows as a Spark frame, in random order."""
     order = np.random.default_rng(seed).permutation(len(table))
     schema = from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
     return spark.createDataFrame(table.take(order), schema).repartition(n_partitions)
@@ -119,9 +112,10 @@ def assert_same_table(ours, theirs):
     assert ours.schema.names == theirs.schema.names
     assert ours.schema.types == theirs.schema.types
     for name in ours.column_names:
-        # pyarrow says of no NaN that it equals another.
+        # For pyarrow no NaN equals another, so NumPy compares the columns.
         np.testing.assert_array_equal(ours[name].to_pylist(), theirs[name].to_pylist(), err_msg=name)
 
 
 def cached(spark):
+    """Return the identifiers of the datasets that Spark keeps cached."""
     return [int(number) for number in spark.sparkContext._jsc.getPersistentRDDs()]

@@ -1,4 +1,4 @@
-"""Forests of all kinds, what makes two of them the same, and files in parts that can be changed."""
+"""Fit forests of many parameters for tests of files and pickles, compare them, and change the parts of a file."""
 
 import copy
 import hashlib
@@ -19,8 +19,8 @@ SPARSE = scipy.sparse.csr_array(np.where(X > 1, X, 0.0))
 FRAME = pd.DataFrame(X, columns=["a", "b", "über", '\U0001f332 "odd"\n'])
 WEIGHTS = R.random(300)
 
-#: Table, weights, parameters.
-KINDS = {
+#: Training table, sample weights and parameters of each forest.
+FORESTS = {
     "default": (X, None, {}),
     "contamination": (X, None, {"contamination": 0.07, "max_samples": 0.5}),
     "bootstrap and columns": (X, None, {"bootstrap": True, "max_features": 2}),
@@ -36,62 +36,60 @@ KINDS = {
 }
 
 
-def fit(kind, cls=IsolationForest, **more):
-    table, weights, params = KINDS[kind]
-    params = {"n_estimators": 8, "random_state": 5, "warm_start": True, **copy.deepcopy(params), **more}
-    forest = (SklearnForest if kind == "from scikit-learn" else cls)(**params).fit(table, sample_weight=weights)
+def fit(name, cls=IsolationForest, **overrides):
+    table, weights, params = FORESTS[name]
+    params = {"n_estimators": 8, "random_state": 5, "warm_start": True, **copy.deepcopy(params), **overrides}
+    forest = (SklearnForest if name == "from scikit-learn" else cls)(**params).fit(table, sample_weight=weights)
     return forest if isinstance(forest, IsolationForest) else cls.from_sklearn(forest)
 
 
 def params_of(forest):
-    """Parameters that can be compared: a stream by its state."""
+    """Return the parameters, with the state of a ``RandomState`` instead of the instance, so that `==` compares it."""
     params = forest.get_params()
     if isinstance(params["random_state"], np.random.RandomState):
         params["random_state"] = repr(params["random_state"].get_state())
     return params
 
 
-def assert_same(one, other, table, *, complete):
-    assert type(one) is type(other)
-    assert params_of(one) == params_of(other)
-    assert {name: type(value) for name, value in vars(one).items()} == {
-        name: type(value) for name, value in vars(other).items()
+def assert_same(loaded, original, table, *, complete):
+    """Assert that forests are equal; without `complete`, the loaded one has NaN for impurities and values of nodes."""
+    assert type(loaded) is type(original)
+    assert params_of(loaded) == params_of(original)
+    assert {name: type(value) for name, value in vars(loaded).items()} == {
+        name: type(value) for name, value in vars(original).items()
     }
     for method in ("score_samples", "decision_function", "predict"):
-        assert_array_equal(getattr(one, method)(table), getattr(other, method)(table), err_msg=method)
-    assert_array_equal(one.estimators_samples_, other.estimators_samples_)
-    assert_array_equal(one.estimators_features_, other.estimators_features_)
-    assert (one.offset_, one.max_samples_, one.n_features_in_) == (
-        other.offset_,
-        other.max_samples_,
-        other.n_features_in_,
-    )
-    assert hasattr(one, "feature_names_in_") == hasattr(other, "feature_names_in_")
-    if hasattr(one, "feature_names_in_"):
-        assert one.feature_names_in_.dtype == other.feature_names_in_.dtype == object
-        assert one.feature_names_in_.tolist() == other.feature_names_in_.tolist()
-    for mine, theirs in zip(one.estimators_, other.estimators_, strict=True):
-        assert mine.get_params() == theirs.get_params()
-        ours, expected = mine.tree_.__getstate__(), theirs.tree_.__getstate__()
-        assert ours["max_depth"] == expected["max_depth"]
+        assert_array_equal(getattr(loaded, method)(table), getattr(original, method)(table), err_msg=method)
+    assert_array_equal(loaded.estimators_samples_, original.estimators_samples_)
+    assert_array_equal(loaded.estimators_features_, original.estimators_features_)
+    for name in ("offset_", "max_samples_", "n_features_in_"):
+        assert getattr(loaded, name) == getattr(original, name), name
+    assert hasattr(loaded, "feature_names_in_") == hasattr(original, "feature_names_in_")
+    if hasattr(loaded, "feature_names_in_"):
+        assert loaded.feature_names_in_.dtype == original.feature_names_in_.dtype == object
+        assert loaded.feature_names_in_.tolist() == original.feature_names_in_.tolist()
+    for loaded_tree, original_tree in zip(loaded.estimators_, original.estimators_, strict=True):
+        assert loaded_tree.get_params() == original_tree.get_params()
+        state, expected = loaded_tree.tree_.__getstate__(), original_tree.tree_.__getstate__()
+        assert state["max_depth"] == expected["max_depth"]
         for name in expected["nodes"].dtype.names:
             if complete or name != "impurity":
-                assert_array_equal(ours["nodes"][name], expected["nodes"][name], err_msg=name)
+                assert_array_equal(state["nodes"][name], expected["nodes"][name], err_msg=name)
         if complete:
-            assert_array_equal(ours["values"], expected["values"])
+            assert_array_equal(state["values"], expected["values"])
         else:
-            assert np.isnan(ours["nodes"]["impurity"]).all()
-            assert np.isnan(ours["values"]).all()
+            assert np.isnan(state["nodes"]["impurity"]).all()
+            assert np.isnan(state["values"]).all()
 
 
-class Parts:
-    """A file in its parts, to be changed and put together again with a checksum that is right."""
+class ForestFile:
+    """Decoded file of a forest, whose header and arrays can be changed and encoded again with a valid checksum."""
 
     def __init__(self, data):
         end = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:end])
         self.metadata = header.pop("__metadata__")
-        self.says = json.loads(self.metadata["isoxide"])
+        self.header = json.loads(self.metadata["isoxide"])
         self.tensors = {}
         for name, info in header.items():
             start, stop = info["data_offsets"]
@@ -101,12 +99,12 @@ class Parts:
         dtype, _, data = self.tensors[name]
         return np.frombuffer(data, dtype=f"<{dtype[0].lower()}{int(dtype[1:]) // 8}").copy()
 
-    def put(self, name, array):
-        kind = f"{array.dtype.kind.upper()}{8 * array.dtype.itemsize}"
-        self.tensors[name] = [kind, list(array.shape), array.tobytes()]
+    def set_array(self, name, array):
+        dtype = f"{array.dtype.kind.upper()}{8 * array.dtype.itemsize}"
+        self.tensors[name] = [dtype, list(array.shape), array.tobytes()]
 
     def bytes(self, text=None):
-        self.metadata["isoxide"] = json.dumps(self.says) if text is None else text
+        self.metadata["isoxide"] = json.dumps(self.header) if text is None else text
         header, end = {"__metadata__": self.metadata}, 0
         for name, (dtype, shape, data) in self.tensors.items():
             header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + len(data)]}
@@ -121,5 +119,5 @@ class Parts:
         return bytes(out)
 
 
-def parts(kind="names"):
-    return Parts(fit(kind).to_bytes())
+def forest_file(name="names"):
+    return ForestFile(fit(name).to_bytes())

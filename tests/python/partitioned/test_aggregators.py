@@ -1,4 +1,4 @@
-"""Aggregators: states that travel, and several aggregators in one pass."""
+"""Test aggregators: that their states can be sent between processes, and that several of them run in one pass."""
 
 import pickle
 
@@ -28,7 +28,7 @@ def test_states_of_another_format_are_refused():
         decode(other)
 
 
-def test_sketches_travel_with_their_values(seed):
+def test_a_state_contains_the_values_of_its_sketches(seed):
     sketch = _core.Sketch(-np.inf, np.inf, capacity=100)
     sketch.add(np.random.default_rng(seed).normal(size=1000))
     (copy, same) = decode(encode([sketch, sketch]))
@@ -36,7 +36,7 @@ def test_sketches_travel_with_their_values(seed):
     assert copy is same
 
 
-def test_a_digest_travels_as_it_is():
+def test_a_digest_continues_after_it_was_sent():
     digest = ScoreDigest()
     digest.add(np.arange(3.0))
     assert decode(encode(digest)).hexdigest() == digest.hexdigest()
@@ -44,25 +44,25 @@ def test_a_digest_travels_as_it_is():
     assert decode(encode(digest)).hexdigest() == digest.hexdigest()
 
 
-def test_several_aggregators_in_one_pass(seed):
+def test_several_aggregators_run_in_one_pass(seed):
     values = np.random.default_rng(seed).normal(size=90)
     table = pa.table({"x": values, "__isoxide_score": values})
     sketch = _core.Sketch(-np.inf, np.inf, capacity=1000)
-    own = [
+    aggregators = [
         CountRows(),
         SketchColumns([("x", sketch)]),
         CountAlerts(0.5, -0.5),
         PickRows(np.array([3, 80]), table.schema, ["x"], "t"),
     ]
-    together = AggregateAll(own)
-    assert together.columns == ("x", "__isoxide_score")
+    combined = AggregateAll(aggregators)
+    assert combined.columns == ("x", "__isoxide_score")
     states = [
-        together.accumulate(Partition(number, start), table.slice(start, 30).to_batches(max_chunksize=7))
+        combined.accumulate(Partition(number, start), table.slice(start, 30).to_batches(max_chunksize=7))
         for number, start in enumerate((0, 30, 60))
     ]
-    n, (sketched,), alerts, picked = together.finish(together.merge(decode(encode(states[::-1]))))
+    n, (merged_sketch,), alerts, picked = combined.finish(combined.merge(decode(encode(states[::-1]))))
     assert n == 90
-    assert sketched.neighbours(44) == tuple(np.sort(values)[44:46])
+    assert merged_sketch.neighbours(44) == tuple(np.sort(values)[44:46])
     assert alerts == ((values - 0.5 <= -0.5).sum(), values.min() - 0.5)
     assert picked["x"].to_pylist() == values[[3, 80]].tolist()
 

@@ -1,4 +1,4 @@
-"""Detection on tables in partitions: the findings of the same rows in memory."""
+"""Test that detection on partitions gives the findings of the same rows in memory."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ N_PARTITIONS = (1, 2, 7, 64)
 
 @pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize(
-    "chosen",
+    "options",
     [
         {},
         {"contamination": 0.02},
@@ -45,23 +45,23 @@ N_PARTITIONS = (1, 2, 7, 64)
     ],
     ids=str,
 )
-def test_findings(frame, seed, n_partitions, chosen):
-    expected = ueba.detect(ueba.read_table(frame, **NAMES), **chosen)
-    found = partitioned(arrow(frame), n_partitions, seed).detect(**NAMES, **chosen)
-    assert_same_findings(found, expected)
+def test_findings_equal_those_in_memory(frame, seed, n_partitions, options):
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), **options)
+    actual = partitioned(arrow(frame), n_partitions, seed).detect(**NAMES, **options)
+    assert_same_findings(actual, expected)
 
 
-def test_a_fitted_forest_is_not_grown_again(frame, seed):
+def test_a_fitted_forest_is_used_as_it_is(frame, seed):
     table = ueba.read_table(frame, **NAMES)
     forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
     before = forest.to_bytes()
-    for chosen in ({}, {"contamination": 0.01}, {"alerts_per_month": 10}):
-        found = partitioned(arrow(frame), 5, seed).detect(**NAMES, forest=forest, **chosen)
-        assert_same_findings(found, ueba.detect(table, forest=forest, **chosen))
+    for options in ({}, {"contamination": 0.01}, {"alerts_per_month": 10}):
+        actual = partitioned(arrow(frame), 5, seed).detect(**NAMES, forest=forest, **options)
+        assert_same_findings(actual, ueba.detect(table, forest=forest, **options))
     assert forest.to_bytes() == before
 
 
-TIMES = {
+DAYS = {
     "texts": lambda day: day,
     "texts with times": lambda day: day + "T13:30:00",
     "several zones": lambda day: day.where(day.index % 2 == 0, day + "T23:30:00-05:00"),
@@ -74,64 +74,68 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize("kind", TIMES)
-def test_times(frame, seed, kind):
-    frame = frame.assign(day=TIMES[kind](frame["day"]))
-    # As pandas reads the partitions: from Arrow.
+@pytest.mark.parametrize("day_type", DAYS)
+def test_days_of_any_type_are_read_as_in_memory(frame, seed, day_type):
+    frame = frame.assign(day=DAYS[day_type](frame["day"]))
+    # The partitions are Arrow tables, so the table in memory is one too.
     expected = ueba.detect(ueba.read_table(arrow(frame), **NAMES), contamination=0.02)
-    found = partitioned(arrow(frame), 5, seed).detect(**NAMES, contamination=0.02)
-    assert_same_findings(found, expected)
+    actual = partitioned(arrow(frame), 5, seed).detect(**NAMES, contamination=0.02)
+    assert_same_findings(actual, expected)
 
 
-@pytest.mark.parametrize("chosen", [{}, {"groups": "group"}, {"groups": "actor"}], ids=str)
-def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch, chosen):
+@pytest.mark.parametrize("options", [{}, {"groups": "group"}, {"groups": "actor"}], ids=str)
+def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch, options):
     frame = actor_days(seed)
-    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, **chosen)
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, **options)
     # Both the quantiles of groups and those of whole columns are limited.
     monkeypatch.setattr("isoxide._partitioned.quantiles.CAPACITY", 20)
     monkeypatch.setattr("isoxide._frames.profile.CAPACITY", 20)
-    found = partitioned(arrow(frame), 4, seed).detect(**NAMES, contamination=0.02, **chosen)
-    assert_same_findings(found, expected)
+    actual = partitioned(arrow(frame), 4, seed).detect(**NAMES, contamination=0.02, **options)
+    assert_same_findings(actual, expected)
 
 
-@pytest.mark.parametrize("chosen", [{}, {"groups": "actor"}, {"groups": "group"}, {"contamination": 0.01}], ids=str)
-def test_a_quiet_day(frame, seed, chosen):
+@pytest.mark.parametrize("options", [{}, {"groups": "actor"}, {"groups": "group"}, {"contamination": 0.01}], ids=str)
+def test_a_day_without_findings_gives_empty_results(frame, seed, options):
     table = ueba.read_table(frame, **NAMES)
     forest = IsolationForest(random_state=0).fit(table.X)
     forest.offset_ = forest.score_samples(table.X).min() - 0.01
-    one = frame[frame["day"] == frame["day"].iloc[0]].reset_index(drop=True)
-    if "contamination" in chosen:
+    one_day = frame[frame["day"] == frame["day"].iloc[0]].reset_index(drop=True)
+    if "contamination" in options:
         # All scores are equal: none is below the percentile.
-        one = one.drop(columns="nothing").dropna().iloc[[0]]
-    expected = ueba.detect(ueba.read_table(one, **NAMES, include=list(table.features)), forest=forest, **chosen)
-    found = partitioned(arrow(one), 3, seed).detect(**NAMES, include=list(table.features), forest=forest, **chosen)
-    assert len(found) == 0
-    assert_same_findings(found, expected)
+        one_day = one_day.drop(columns="empty").dropna().iloc[[0]]
+    expected = ueba.detect(ueba.read_table(one_day, **NAMES, include=list(table.features)), forest=forest, **options)
+    actual = partitioned(arrow(one_day), 3, seed).detect(
+        **NAMES, include=list(table.features), forest=forest, **options
+    )
+    assert len(actual) == 0
+    assert_same_findings(actual, expected)
 
 
-def test_of_equal_scores_the_latest_comes_first(frame, seed):
-    frame = frame.drop(columns="nothing").dropna()
+def test_findings_with_equal_scores_are_ordered_by_time_latest_first(frame, seed):
+    frame = frame.drop(columns="empty").dropna()
     worst = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02).frame.index[0]
     days = ["2025-03-03", "2025-03-05", "2025-03-05T01:00:00", "2025-03-01"]
     copies = pd.concat([frame.iloc[[worst]]] * 4).assign(actor=list("abcd"), day=days)
     equal = pd.concat([frame, copies], ignore_index=True).sample(frac=1, random_state=seed % 2**31, ignore_index=True)
     expected = ueba.detect(ueba.read_table(equal, **NAMES), contamination=0.03)
-    found = partitioned(arrow(equal), 4, seed).detect(**NAMES, contamination=0.03)
-    assert_same_findings(found, expected)
-    assert [who for who in found.frame["actor"] if who in "abcd"] == list("cbad")
+    actual = partitioned(arrow(equal), 4, seed).detect(**NAMES, contamination=0.03)
+    assert_same_findings(actual, expected)
+    assert [actor for actor in actual.frame["actor"] if actor in "abcd"] == list("cbad")
 
 
-def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
-    some = frame.iloc[:200].drop(columns="nothing")
+def test_a_table_smaller_than_the_samples_of_a_tree_is_refused_or_gives_a_warning(frame, seed):
+    few_rows = frame.iloc[:200].drop(columns="empty")
     with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
-        found = partitioned(arrow(some), 3, seed).detect(**NAMES, contamination=0.02)
-    assert [str(warning.message) for warning in caught] == found.manifest["notes"][: len(caught)]
+        actual = partitioned(arrow(few_rows), 3, seed).detect(**NAMES, contamination=0.02, train_on_this=True)
+    assert [str(warning.message) for warning in caught] == actual.manifest["notes"][: len(caught)]
     with pytest.warns(UserWarning, match="fewer than the 256 rows that a tree draws"):
-        expected = ueba.detect(ueba.read_table(some, **NAMES), contamination=0.02)
-    assert_same_findings(found, expected)
+        expected = ueba.detect(ueba.read_table(few_rows, **NAMES), contamination=0.02, train_on_this=True)
+    assert_same_findings(actual, expected)
+    with pytest.raises(ValueError, match=r"too small to train on: it has \d+ rows, fewer than the 256 rows"):
+        partitioned(arrow(few_rows), 3, seed).detect(**NAMES, contamination=0.02)
 
 
-def test_the_profile_is_that_of_the_table(frame, seed):
+def test_the_profile_equals_that_in_memory(frame, seed):
     expected = ueba.read_table(frame, **NAMES).profile
     profiled = ProfiledTable(partitioned(arrow(frame), 6, seed).engine, **NAMES)
     assert profiled.profile == expected
@@ -139,15 +143,15 @@ def test_the_profile_is_that_of_the_table(frame, seed):
     assert expected.id_like == ["id"]
 
 
-def refused(frame, **chosen):
+def refusal(frame, **options):
     with pytest.raises(ValueError, match=r".+") as caught:
-        partitioned(arrow(frame), 3).detect(**{**NAMES, **chosen})
+        partitioned(arrow(frame), 3).detect(**{**NAMES, **options})
     return str(caught.value)
 
 
-def test_refusals_are_those_in_memory(frame):
-    odd = frame.assign(normal=np.where(frame.index == 7, np.inf, frame["normal"]))
-    for table, chosen in (
+def test_messages_of_refusals_equal_those_in_memory(frame):
+    with_infinity = frame.assign(normal=np.where(frame.index == 7, np.inf, frame["normal"]))
+    for table, options in (
         (frame, {"threshold": 0.9}),
         (frame, {"threshold": np.nan}),
         (frame, {"groups": "group", "min_group": 0}),
@@ -163,32 +167,32 @@ def test_refusals_are_those_in_memory(frame):
         (frame, {"include": "group"}),
         (frame, {"entity": "day"}),
         (frame, {"groups": "nobody"}),
-        (odd, {"contamination": 0.1}),
+        (with_infinity, {"contamination": 0.1}),
     ):
-        names = {name: chosen.get(name, NAMES.get(name)) for name in ("entity", "time", "include", "exclude")}
-        rest = {name: value for name, value in chosen.items() if name not in names}
+        names = {name: options.get(name, NAMES.get(name)) for name in ("entity", "time", "include", "exclude")}
+        other_options = {name: value for name, value in options.items() if name not in names}
         with pytest.raises(ValueError, match=r".+") as caught:
-            ueba.detect(ueba.read_table(table, **names), **rest)
-        assert refused(table, **chosen) == str(caught.value)
+            ueba.detect(ueba.read_table(table, **names), **other_options)
+        assert refusal(table, **options) == str(caught.value)
 
 
-def test_shares_out_of_range(frame):
-    assert refused(frame, contamination=0.7) == "contamination=0.7 must be in (0, 0.5]"
-    assert "contamination" in refused(frame, calibration_contamination=0.7, threshold=-0.1)
+def test_a_contamination_out_of_range_is_refused(frame):
+    assert refusal(frame, contamination=0.7) == "contamination=0.7 must be in (0, 0.5]"
+    assert "contamination" in refusal(frame, calibration_contamination=0.7, threshold=-0.1)
 
 
-def test_times_that_cannot_be_read_are_told_by_their_row(frame):
+def test_days_that_cannot_be_read_are_refused_by_row(frame):
     day = frame["day"].copy()
     day[1234] = "yesterday"
-    message = refused(frame.assign(day=day))
+    message = refusal(frame.assign(day=day))
     assert "column 'day' has 'yesterday' in row" in message
     day[1234] = None
-    assert "column 'day' has no value in row" in refused(frame.assign(day=day))
-    assert "has no column 'when' (time)" in refused(frame, time="when")
+    assert "column 'day' has no value in row" in refusal(frame.assign(day=day))
+    assert "has no column 'when' (time)" in refusal(frame, time="when")
 
 
 def test_too_many_findings_are_refused(frame, monkeypatch):
     monkeypatch.setattr(detect, "MAX_FINDINGS", 10)
-    assert "more than 10 rows are anomalies" in refused(frame, contamination=0.3)
+    assert "more than 10 rows are anomalies" in refusal(frame, contamination=0.3)
     monkeypatch.setattr("isoxide._partitioned.profile.MAX_SHARED_KEYS", 10)
-    assert "more than 10 rows share" in refused(frame)
+    assert "more than 10 rows share" in refusal(frame)

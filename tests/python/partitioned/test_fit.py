@@ -1,4 +1,4 @@
-"""Forests, offsets and ranks of tables in partitions that lie in memory: equal to those of the table in one piece."""
+"""Test that forests, offsets and ranks of partitions equal those of the whole table."""
 
 import numpy as np
 import pandas as pd
@@ -19,25 +19,25 @@ N_PARTITIONS = (1, 2, 7, 64)
 
 @pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize("contamination", ["auto", 0.01, 0.37])
-def test_fit_offset_scores(seed, n_partitions, contamination):
+def test_forests_offsets_and_scores_equal_those_of_the_whole_table(seed, n_partitions, contamination):
     r = np.random.default_rng([seed, n_partitions])
     frame = frame_of(r, 3000)
     features = [name for name in frame if name != "group"]
     forest = IsolationForest(random_state=seed % 2**32, contamination=contamination, n_estimators=20)
     table = partitioned(arrow(frame), n_partitions, seed)
     fitted = table.fit(forest, features=features)
-    whole = in_memory(frame)[features]
-    expected = IsolationForest(**forest.get_params()).fit(whole)
+    X = in_memory(frame)[features]
+    expected = IsolationForest(**forest.get_params()).fit(X)
     assert fitted.to_bytes() == expected.to_bytes()
     assert type(fitted.offset_) is type(expected.offset_)
     assert not hasattr(forest, "offset_")
-    assert table.offset(fitted, contamination=0.2) == np.percentile(expected.score_samples(whole), 20)
+    assert table.offset(fitted, contamination=0.2) == np.percentile(expected.score_samples(X), 20)
     assert table.offset(fitted, contamination="auto") == -0.5
     scores = np.concatenate([score_batch(part, features, fitted) for part in table.engine.partitions])
-    assert_array_equal(scores, expected.decision_function(whole))
+    assert_array_equal(scores, expected.decision_function(X))
 
 
-def test_all_numeric_columns_by_default(seed):
+def test_a_fit_uses_all_numeric_columns_by_default(seed):
     r = np.random.default_rng(seed)
     frame = frame_of(r, 500)
     fitted = partitioned(arrow(frame), 3, seed).fit()
@@ -48,36 +48,36 @@ def test_all_numeric_columns_by_default(seed):
 
 @pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize("groups", [None, "group"])
-def test_ranks(seed, n_partitions, groups):
+def test_ranks_equal_those_of_the_whole_table(seed, n_partitions, groups):
     r = np.random.default_rng([seed, n_partitions])
     frame = frame_of(r, 2000)
     rows = frame.iloc[r.integers(0, 2000, 30)]
     features = [name for name in frame if name != "group"]
-    chosen = {"kind": "mean", "tail": "both", "nan_policy": "omit", "rank_last": "c*", "groups": groups}
-    found = partitioned(arrow(frame), n_partitions, seed).rank_features(rows, features=features, **chosen)
-    expected = rank_features(rows, frame, features=features, **chosen)
+    options = {"kind": "mean", "tail": "both", "nan_policy": "omit", "rank_last": "c*", "groups": groups}
+    actual = partitioned(arrow(frame), n_partitions, seed).rank_features(rows, features=features, **options)
+    expected = rank_features(rows, frame, features=features, **options)
     for name in ("percentiles", "directions", "order", "values"):
-        assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame())
+        assert_array_equal(getattr(actual, name), getattr(expected, name), err_msg=name)
+    pd.testing.assert_frame_equal(actual.to_frame(), expected.to_frame())
 
 
-def test_rows_in_another_order_of_bytes(seed):
+def test_rows_in_another_byte_order_have_the_same_ranks(seed):
     frame = pd.DataFrame({"a": np.random.default_rng(seed).normal(size=100)})
     rows = pd.DataFrame({"a": frame["a"].to_numpy()[:5].astype(">f8")})
-    found = partitioned(arrow(frame), 3, seed).rank_features(rows)
-    assert_array_equal(found.percentiles, rank_features(frame[:5], frame).percentiles)
+    actual = partitioned(arrow(frame), 3, seed).rank_features(rows)
+    assert_array_equal(actual.percentiles, rank_features(frame[:5], frame).percentiles)
 
 
 def test_rows_without_a_label_have_no_ranks(seed):
     r = np.random.default_rng(seed)
     frame = frame_of(r, 200)
     rows = frame.iloc[:4].assign(group=["x", None, "unknown", "y"])
-    found = partitioned(arrow(frame), 3, seed).rank_features(rows, features=["normal"], groups="group")
+    actual = partitioned(arrow(frame), 3, seed).rank_features(rows, features=["normal"], groups="group")
     expected = rank_features(rows, frame, features=["normal"], groups="group")
-    assert_array_equal(found.percentiles, expected.percentiles)
-    nobody = rows.assign(group=None)
-    found = partitioned(arrow(frame), 3, seed).rank_features(nobody, features=["normal"], groups="group")
-    assert np.isnan(found.percentiles).all()
+    assert_array_equal(actual.percentiles, expected.percentiles)
+    without_labels = rows.assign(group=None)
+    actual = partitioned(arrow(frame), 3, seed).rank_features(without_labels, features=["normal"], groups="group")
+    assert np.isnan(actual.percentiles).all()
 
 
 def table_of(**columns):
@@ -105,7 +105,7 @@ def table_of(**columns):
         (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), nan_policy="raise"), "column 'a' of the table"),
     ],
 )
-def test_refusals(call, message):
+def test_wrong_arguments_are_refused(call, message):
     table = table_of(a=[1.0, float("nan"), 2.0], b=[1, 2, 3], text=["x", "y", "z"])
     with pytest.raises(ValueError, match=message):
         call(table)
@@ -115,7 +115,7 @@ def fitted():
     return IsolationForest(random_state=0, n_estimators=2).fit(pd.DataFrame({"a": [1.0, 2.0], "z": [1.0, 2.0]}))
 
 
-def test_a_table_without_rows():
+def test_a_table_without_rows_is_refused():
     table = table_of(a=pa.array([], pa.float64()))
     with pytest.raises(ValueError, match="the list has no rows"):
         table.fit()
@@ -125,15 +125,15 @@ def test_a_table_without_rows():
     assert score_batch(table.engine.partitions[0], ["a"], forest).shape == (0,)
 
 
-def test_a_table_that_changes_is_noticed():
-    class Shrinking(ListEngine):
+def test_a_table_that_changes_between_passes_is_refused():
+    class ShrinkingEngine(ListEngine):
         def count(self):
             n = super().count()
             self.partitions = self.partitions[:1]
             return n
 
-    whole = pa.table({"a": np.arange(2000.0)})
-    table = ListTable(Shrinking([whole.slice(0, 1000), whole.slice(1000)]))
+    rows = pa.table({"a": np.arange(2000.0)})
+    table = ListTable(ShrinkingEngine([rows.slice(0, 1000), rows.slice(1000)]))
     with pytest.raises(ValueError, match="the list changed while it was read"):
         table.fit()
 
@@ -146,7 +146,7 @@ def test_a_forest_without_names_takes_the_numeric_columns():
         features_of(forest, pa.schema([("x", pa.float64())]))
 
 
-def test_columns_are_borrowed():
+def test_columns_without_nulls_are_not_copied():
     values = np.arange(5.0)
     batch = pa.record_batch({"a": pa.array(values), "b": pa.array([1, None, 3, 4, 5]), "c": pa.array([True] * 5)})
     assert np.shares_memory(number_column(batch, "a"), values)

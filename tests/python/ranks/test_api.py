@@ -1,4 +1,4 @@
-"""Percentile ranks against scipy itself, bit for bit."""
+"""Test that percentile ranks equal scipy's bit for bit."""
 
 import subprocess
 import sys
@@ -24,17 +24,17 @@ DTYPES = [
     np.uint64, np.bool_, np.complex128, object,
 ]  # fmt: skip
 
-#: A run is repeated by its seed, not from a store of examples.
+#: The seed repeats a run, so no examples are stored.
 seeded = hypothesis.seed(SEED)
 settings = hypothesis.settings(max_examples=400, deadline=None, database=None)
 
 
 def outcome(function, *args, **kwargs):
-    """What a call gives: its result, or the class and the text of its refusal."""
+    """Return the result of a call, or the class and message of its exception."""
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        # The set in one message has no fixed order, and objects may be asked `a < b` or `b > a`.
+        # One message contains a set, in any order, and another one depends on which of two objects is compared first.
         return type(error), "" if "instances of" in str(error) else str(error).split("{")[0]
 
 
@@ -42,34 +42,34 @@ def assert_same(*args, **kwargs):
     # SciPy compares complex NaN with everything before it masks them, and NumPy warns.
     with np.errstate(invalid="ignore"):
         expected = outcome(scipy.stats.percentileofscore, *args, **kwargs)
-    found = outcome(percentileofscore, *args, **kwargs)
+    actual = outcome(percentileofscore, *args, **kwargs)
     if isinstance(expected, tuple):
-        assert found == expected
+        assert actual == expected
         return
-    assert type(found) is type(expected)
-    np.testing.assert_array_equal(found, expected, strict=True)
+    assert type(actual) is type(expected)
+    np.testing.assert_array_equal(actual, expected, strict=True)
 
 
 def elements(dtype):
-    """Few values, often tied, and the odd ones of the type."""
+    """Return a strategy for a few values, so that many are tied, and for special values of the type."""
     dtype = np.dtype(dtype)
-    few = st.integers(0 if dtype.kind in "ub" else -3, 1 if dtype.kind == "b" else 3)
+    small = st.integers(0 if dtype.kind in "ub" else -3, 1 if dtype.kind == "b" else 3)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         edges = {info.min, info.max, info.max - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1}
-        return few | st.sampled_from(sorted(edge for edge in edges if info.min <= edge <= info.max))
+        return small | st.sampled_from(sorted(edge for edge in edges if info.min <= edge <= info.max))
     if dtype.kind == "f":
-        odd = st.sampled_from([np.nan, np.inf, -np.inf, -0.0, 0.1, 1.0 / 3.0])
-        return few | odd | st.floats(width=min(dtype.itemsize * 8, 64))
+        special = st.sampled_from([np.nan, np.inf, -np.inf, -0.0, 0.1, 1.0 / 3.0])
+        return small | special | st.floats(width=min(dtype.itemsize * 8, 64))
     if dtype.kind == "c":
-        return few | st.complex_numbers() | st.sampled_from([complex(1, np.nan), complex(np.nan, 1)])
+        return small | st.complex_numbers() | st.sampled_from([complex(1, np.nan), complex(np.nan, 1)])
     if dtype.kind == "O":
-        return few | st.sampled_from([0.5, 2**70, None, "a", float("nan"), np.float64("nan")])
-    return few
+        return small | st.sampled_from([0.5, 2**70, None, "a", float("nan"), np.float64("nan")])
+    return small
 
 
 def arrays(shape):
-    """Arrays of any type and layout; all kinds of NaN are kept rare enough to meet arrays without them."""
+    """Return a strategy for arrays of any type and layout, half of them without NaN."""
 
     @st.composite
     def draw(draw):
@@ -77,7 +77,7 @@ def arrays(shape):
         pool = elements(dtype)
         if draw(st.booleans()):
             pool = pool.filter(lambda item: isinstance(item, str) or item is None or item == item)
-        # By way of objects, so that float16 or longdouble take what a float64 can say.
+        # Objects are converted, so that float16 and longdouble get any float64.
         values = draw(hnp.arrays(object, draw(shape), elements=pool, fill=st.nothing()))
         with np.errstate(all="ignore"):
             array = values.astype(dtype)
@@ -103,7 +103,7 @@ def arrays(shape):
     kind=st.sampled_from([*KINDS, "median"]),
     nan_policy=st.sampled_from([*POLICIES, "skip"]),
 )
-def test_any_input_has_the_result_of_scipy(a, score, kind, nan_policy):
+def test_any_input_gives_the_result_of_scipy(a, score, kind, nan_policy):
     assert_same(a, score, kind=kind, nan_policy=nan_policy)
 
 
@@ -111,24 +111,24 @@ def test_any_input_has_the_result_of_scipy(a, score, kind, nan_policy):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("score_dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_pair_of_types(dtype, score_dtype, kind, seed):
+def test_every_pair_of_types_gives_the_result_of_scipy(dtype, score_dtype, kind, seed):
     rng = np.random.default_rng(seed)
     a = rng.integers(0, 100, 200).astype(dtype)
     score = np.append(rng.integers(0, 100, 30), 1).astype(score_dtype)
     assert_same(a, score, kind=kind)
 
 
-def test_every_unit_of_time_and_every_string_is_compared_by_numpy():
+def test_times_and_strings_are_compared_as_by_numpy():
     days = np.array(["2020-01-01", "2020-01-02", "NaT"], dtype="M8[D]")
     assert_same(days, days.astype("M8[h]"))
     assert_same(days, np.datetime64("2020-01-02"), kind="weak")
     assert_same(["a", "b"], ["b", "c"], kind="mean")
-    odd = [(["a", "b"], 1), (days, [1]), (np.zeros(2, dtype="i4,f8"), 1), ([1], np.array([], dtype=str)), ([1], None)]
-    for a, score in odd:
+    fields, no_text = np.zeros(2, dtype="i4,f8"), np.array([], dtype=str)
+    for a, score in [(["a", "b"], 1), (days, [1]), (fields, 1), ([1], no_text), ([1], None)]:
         assert_same(a, score)
 
 
-def test_integers_beyond_double_precision():
+def test_integers_beyond_double_precision_are_compared_exactly():
     a = np.array([2**53, 2**53 + 1, 2**53 + 2])
     for score in (a, a.astype(np.float64), a.astype(np.uint64), [2**63 - 1], [2**63], [2**64 - 1], [2**70]):
         for kind in KINDS:
@@ -138,7 +138,7 @@ def test_integers_beyond_double_precision():
     assert percentileofscore(a, 2**53 + 1, kind="strict") == 100 / 3
 
 
-def test_scipy_looks_at_the_kind_only_when_it_counts():
+def test_an_unknown_kind_is_refused_only_where_scipy_refuses_it():
     for a in ([], [1.0], [np.nan, 1.0], [np.nan]):
         for nan_policy in POLICIES:
             for score in (1.0, [], [np.nan]):
@@ -147,7 +147,7 @@ def test_scipy_looks_at_the_kind_only_when_it_counts():
         percentileofscore([1], 1, kind="median")
 
 
-def test_refusals_of_scipy():
+def test_arguments_that_scipy_refuses_are_refused_alike():
     assert_same([[1.0]], 1.0)
     assert_same(1.0, 1.0)
     assert_same([1.0], 1.0, nan_policy="skip")
@@ -167,7 +167,7 @@ def test_masked_arrays_are_read_as_their_data():
     assert_same(masked[:0], masked)
 
 
-def test_unaligned_fields_and_frames():
+def test_unaligned_fields_series_and_broadcast_arrays_are_read():
     record = np.zeros(50, dtype=[("flag", "i1"), ("x", "f8"), ("n", "i8")])
     record["x"] = np.arange(50)
     record["n"] = -np.arange(50)
@@ -178,7 +178,7 @@ def test_unaligned_fields_and_frames():
 
 
 @pytest.mark.parametrize("n", [1023, 1024, 1025, 33_000, 70_001])
-def test_long_references(n, seed):
+def test_ranks_in_long_references_equal_scipys(n, seed):
     rng = np.random.default_rng(seed)
     for a in (rng.standard_normal(n), rng.poisson(0.2, n), rng.standard_normal(n).astype(np.float32)):
         score = np.concatenate([rng.choice(a, 30), rng.standard_normal(5)])
@@ -188,22 +188,22 @@ def test_long_references(n, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
+@pytest.mark.thread_unsafe(reason="it starts a process")
 def test_scipys_own_tests_pass(tmp_path):
-    # In a process of its own: scipy's tests need scipy's markers and options.
+    # A new process, since scipy's tests need scipy's markers and options.
     script = (
         "import pytest, scipy.stats, isoxide._ranks.api as rank\n"
         "scipy.stats.percentileofscore = rank.percentileofscore\n"
         "tests = 'scipy.stats.tests.test_stats::TestPercentileOfScore'\n"
         "raise SystemExit(pytest.main(['--pyargs', tests, '-q', '-p', 'no:cacheprovider']))\n"
     )
-    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (run.returncode, " passed" in run.stdout) == (0, True), run.stdout + run.stderr
+    process = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (process.returncode, " passed" in process.stdout) == (0, True), process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_jobs", [1, 2, None])
-def test_frames_of_several_types(kind, n_jobs, seed):
+def test_frames_with_columns_of_several_types_are_ranked(kind, n_jobs, seed):
     rng = np.random.default_rng(seed)
     reference = reference_frame(rng)
     rows = reference.sample(20, random_state=seed)
@@ -216,7 +216,7 @@ def test_frames_of_several_types(kind, n_jobs, seed):
 
 @pytest.mark.parametrize("dtype", DTYPES[:-2], ids=str)
 @pytest.mark.parametrize("layout", ["C", "F", "strided", "list"])
-def test_arrays_of_every_type_and_layout(dtype, layout, seed):
+def test_arrays_of_every_type_and_layout_are_ranked(dtype, layout, seed):
     rng = np.random.default_rng(seed)
     reference = (rng.standard_normal((300, 11)) * 20 + 50).astype(dtype)
     rows = reference[:13]
@@ -236,7 +236,7 @@ def test_arrays_of_every_type_and_layout(dtype, layout, seed):
 
 
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
-def test_missing_values_by_policy(nan_policy, seed):
+def test_missing_values_follow_the_policy(nan_policy, seed):
     rng = np.random.default_rng(seed)
     reference = pd.DataFrame(rng.integers(0, 9, (200, 4)).astype(float), columns=list("abcd"))
     rows = reference[:9].copy()
@@ -248,17 +248,19 @@ def test_missing_values_by_policy(nan_policy, seed):
 
 
 def test_missing_values_are_refused_by_name():
-    clean = pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4]})
-    holed = pd.DataFrame({"a": [1.0, np.nan], "b": [3, 4]})
+    complete = pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4]})
+    incomplete = pd.DataFrame({"a": [1.0, np.nan], "b": [3, 4]})
     with pytest.raises(ValueError, match="The input contains nan values: column 'a' of reference"):
-        rank_features(clean, holed, nan_policy="raise")
+        rank_features(complete, incomplete, nan_policy="raise")
     with pytest.raises(ValueError, match="The input contains nan values: column 'a' of rows"):
-        rank_features(holed, clean, nan_policy="raise")
-    np.testing.assert_array_equal(rank_features(clean, clean, nan_policy="raise").percentiles, [[50, 50], [100, 100]])
-    assert np.isnan(rank_features(clean, clean[:0], nan_policy="raise").percentiles).all()
+        rank_features(incomplete, complete, nan_policy="raise")
+    np.testing.assert_array_equal(
+        rank_features(complete, complete, nan_policy="raise").percentiles, [[50, 50], [100, 100]]
+    )
+    assert np.isnan(rank_features(complete, complete[:0], nan_policy="raise").percentiles).all()
 
 
-def test_integers_meet_integers_as_integers():
+def test_integers_are_converted_only_if_the_reference_holds_floats():
     big = np.array([[2**53], [2**53 + 1], [2**53 + 2]])
     strict = rank_features(big, big, kind="strict").percentiles[:, 0]
     np.testing.assert_array_equal(strict, scipy.stats.percentileofscore(big[:, 0], big[:, 0], kind="strict"))

@@ -1,4 +1,4 @@
-"""Test which pairs of dtypes the core ranks, and as which dtype; NumPy ranks all other pairs, one query at a time."""
+"""Test which pairs of dtypes the core compares, and after which conversion; NumPy compares all other pairs."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,18 @@ from isoxide._frames.dtypes import native
 from isoxide._ranks.dtypes import comparison, native_pair
 
 #: Dtypes whose values the core compares without a conversion that could round them.
-OWN = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8"]
+EXACT = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8"]
 
 
-@pytest.mark.parametrize("reference", OWN)
-@pytest.mark.parametrize("queries", OWN)
-def test_numbers_of_64_bits_at_most_are_compared_by_the_core(reference, queries):
-    assert comparison(np.dtype(reference), np.dtype(queries)) == "own"
+@pytest.mark.parametrize("reference", EXACT)
+@pytest.mark.parametrize("queries", EXACT)
+def test_the_core_compares_numbers_of_at_most_64_bits_exactly(reference, queries):
+    assert comparison(np.dtype(reference), np.dtype(queries)) == "exact"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("other", "method"),
+    ("other", "conversion"),
     [
         ("u8", "flipped"),
         ("u4", "flipped"),
@@ -29,20 +29,20 @@ def test_numbers_of_64_bits_at_most_are_compared_by_the_core(reference, queries)
         ("i1", None),
     ],
 )
-def test_unsigned_integers_of_64_bits(order, other, method):
+def test_unsigned_integers_of_64_bits_are_flipped_or_become_floats(order, other, conversion):
     unsigned, other = np.dtype(f"{order}u8"), np.dtype(other)
-    assert comparison(unsigned, other) == comparison(other, unsigned) == method
+    assert comparison(unsigned, other) == comparison(other, unsigned) == conversion
     pair = native_pair(np.array([2**64 - 1, 0, 2**63], dtype=unsigned), np.ones(3, dtype=other))
-    if method is None:
+    if conversion is None:
         assert pair is None
     else:
-        expected = np.dtype("f8" if method == "float" else "i8")
+        expected = np.dtype("f8" if conversion == "float" else "i8")
         assert [array.dtype for array in pair] == [expected] * 2
 
 
 @pytest.mark.parametrize("number", ["f8", "i8", "u8"])
 @pytest.mark.parametrize("other", ["O", "c8", "c16", "U3", "S3", "M8[ns]", "m8[ns]", np.longdouble, np.clongdouble])
-def test_other_types_are_not_compared_by_the_core(other, number):
+def test_numpy_compares_other_dtypes(other, number):
     other, number = np.dtype(other), np.dtype(number)
     assert comparison(other, number) is comparison(number, other) is comparison(other, other) is None
     assert native_pair(np.empty(1, dtype=other), np.empty(1, dtype=number)) is None

@@ -21,7 +21,7 @@ POLARS, PYARROW = pl.DataFrame, pa.Table
 #: Class of the tables that are made if the rows came in each container.
 FRAME_CLASSES = {
     "pandas": pd.DataFrame, "pandas nullable": pd.DataFrame, "pandas Arrow": pd.DataFrame, "polars": POLARS,
-    "polars pieces": POLARS, "pyarrow": PYARROW, "pyarrow pieces": PYARROW, "record batch": PYARROW, "stream": PYARROW,
+    "polars chunks": POLARS, "pyarrow": PYARROW, "pyarrow chunks": PYARROW, "record batch": PYARROW, "stream": PYARROW,
     "reader": PYARROW, "interchange": PYARROW, "narwhals": POLARS,
 }  # fmt: skip
 
@@ -30,7 +30,7 @@ def test_the_class_is_public():
     assert module_of_rank_features.FeatureRanks is FeatureRanks
 
 
-def test_empty_tables():
+def test_empty_rows_references_or_features_give_empty_ranks():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
     empty = rank_features(frame[:0], frame)
     assert empty.percentiles.shape == empty.values.shape == empty.order.shape == (0, 2)
@@ -42,12 +42,12 @@ def test_empty_tables():
     assert empty.feature_counts(50).empty
 
 
-def notebook_records(rows, reference, features, last):
+def notebook_records(rows, reference, features, rank_last):
     records = []
     for _, row in rows.iterrows():
         ranks = [(name, scipy.stats.percentileofscore(reference[name], row[name]), row[name]) for name in features]
         ranks = sorted(ranks, key=lambda item: item[1], reverse=True)
-        records.append(sorted(ranks, key=lambda item: last in item[0]))
+        records.append(sorted(ranks, key=lambda item: rank_last in item[0]))
     return records
 
 
@@ -75,17 +75,17 @@ def ranks():
     return rank_features(rows, reference, rank_last="z")
 
 
-def test_order(ranks):
+def test_features_are_ordered_by_rank_then_column(ranks):
     np.testing.assert_array_equal(ranks.percentiles, [[100, 100, 100, np.nan], [25, 50, 0, np.nan]])
     # Tied features keep the order of the columns. The features of `rank_last` follow, and then those with NaN.
     np.testing.assert_array_equal(ranks.order, [[1, 2, 0, 3], [1, 2, 0, 3]])
     assert ranks.order.dtype == np.intp
-    chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], rank_last=lambda name: name == "x0")
-    np.testing.assert_array_equal(chosen.order, [[1, 0]])
+    ranks_with_function = rank_features([[1.0, 5.0]], [[1.0, 0.0]], rank_last=lambda name: name == "x0")
+    np.testing.assert_array_equal(ranks_with_function.order, [[1, 0]])
     np.testing.assert_array_equal(rank_features([[np.nan, 1.0]], [[1.0, 0.0]], rank_last="x1").order, [[1, 0]])
 
 
-def test_array_protocol(ranks):
+def test_numpy_reads_the_percentiles_without_a_copy(ranks):
     assert np.asarray(ranks) is ranks.percentiles
     copy = np.array(ranks)
     assert copy is not ranks.percentiles
@@ -102,8 +102,8 @@ def test_ranks_are_read_only(ranks):
             array[0, 0] = 1
     with pytest.raises(AttributeError):
         ranks.percentiles = None
-    again = pickle.loads(pickle.dumps(ranks))
-    np.testing.assert_array_equal(again.order, ranks.order)
+    restored = pickle.loads(pickle.dumps(ranks))
+    np.testing.assert_array_equal(restored.order, ranks.order)
 
 
 def test_values_are_copied_to_their_common_type():
@@ -116,7 +116,7 @@ def test_values_are_copied_to_their_common_type():
     assert rank_features(frame, frame).values.dtype == np.float64
 
 
-def test_tidy_frame(ranks):
+def test_to_frame_has_a_row_per_feature_and_row(ranks):
     expected = pd.DataFrame(
         {
             "row": ["mon"] * 4 + ["tue"] * 4,
@@ -132,13 +132,13 @@ def test_tidy_frame(ranks):
     assert rank_features(levels, levels).to_frame()["row"].tolist() == [("ann", 1)]
 
 
-def test_cutoff_table(ranks):
+def test_the_cutoff_table_counts_features_at_or_above_each_cutoff(ranks):
     expected = pd.DataFrame({"cutoff": [25.0, 50.0, 100.0], "mean": [2.5, 2.0, 1.5], "min": [2, 1, 0]})
     pd.testing.assert_frame_equal(ranks.cutoff_table([25, 50, 100]), expected, check_exact=True)
     assert ranks.cutoff_table([]).shape == (0, 3)
 
 
-def test_feature_counts(ranks):
+def test_feature_counts_count_rows_at_or_above_the_cutoff(ranks):
     index = pd.Index(["a", "z", "b"], name="feature", dtype=str)
     pd.testing.assert_series_equal(ranks.feature_counts(50), pd.Series([2, 1, 1], index=index, name="count"))
     index = pd.Index(["a", "n", "z", "b"], name="feature", dtype=str)
@@ -170,7 +170,7 @@ def test_tables_have_the_class_of_the_rows(container, seed):
     rng = np.random.default_rng(seed)
     reference = mixed_table(rng, 40)
     rows = reference[5:25]
-    # The tables of pandas rows are those that the others are compared with.
+    # The other tables are compared with those for pandas rows.
     expected = rank_features(CONTAINERS["pandas"](rows), reference, nan_policy="omit")
     actual = rank_features(CONTAINERS[container](rows), reference, nan_policy="omit")
     assert set(FRAME_CLASSES) == set(CONTAINERS)
@@ -188,7 +188,7 @@ def test_tables_have_the_class_of_the_rows(container, seed):
         assert as_dict(counts) == {"feature": list(expected_counts.index), "count": expected_counts.tolist()}
 
 
-def test_types_of_columns():
+def test_polars_frames_have_fixed_column_types():
     rows = pl.DataFrame({"n": [1, 2], "x": [0.5, None]})
     ranks = rank_features(rows, rows)
     types = {"row": pl.Int64, "position": pl.Int64, "feature": pl.String, "percentile": pl.Float64, "value": pl.Float64}
@@ -198,15 +198,15 @@ def test_types_of_columns():
         assert result.to_frame().schema == types
         assert result.feature_counts(101).schema == count_types
         assert result.cutoff_table([]).schema == cutoff_types
-    none = rank_features(rows.to_arrow()[:0], rows).to_frame()
-    assert [str(field.type) for field in none.schema] == ["int64", "int64", "string", "double", "double"]
+    empty = rank_features(rows.to_arrow()[:0], rows).to_frame()
+    assert [str(field.type) for field in empty.schema] == ["int64", "int64", "string", "double", "double"]
     # scipy returns NaN as a value, so it is not a null.
     assert ranks.to_frame()["percentile"].null_count() == 0
     assert ranks.to_frame()["percentile"].is_nan().sum() == 2
 
 
 @pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
-def test_records_of_frames_without_a_common_type(make):
+def test_records_keep_the_types_of_columns_without_a_common_type(make):
     rows = make({"n": [2**53 + 1, 7], "x": [0.5, None], "flag": [True, False], "m": [None, 3]})
     ranks = rank_features(rows, rows, nan_policy="omit")
     values = [{feature: value for feature, _, value in record} for record in ranks.to_records()]
@@ -237,6 +237,6 @@ def test_tables_without_narwhals_name_the_missing_package(monkeypatch):
 def test_ranks_of_polars_rows_can_be_pickled(seed):
     table = mixed_table(np.random.default_rng(seed), 20)
     ranks = rank_features(pl.from_arrow(table), table)
-    again = pickle.loads(pickle.dumps(ranks))
+    restored = pickle.loads(pickle.dumps(ranks))
     # NaN equals NaN in polars.
-    assert again.to_frame().equals(ranks.to_frame())
+    assert restored.to_frame().equals(ranks.to_frame())

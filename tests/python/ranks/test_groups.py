@@ -1,4 +1,4 @@
-"""Ranks within groups against scipy's of each group alone, bit for bit."""
+"""Test that ranks within groups equal scipy's in each group, bit for bit."""
 
 import datetime
 import time
@@ -11,17 +11,17 @@ import pytest
 import scipy.stats
 
 from isoxide import rank_features
-from rank_tables import CONTAINERS, KINDS, TAILS, mixed_table, plain
+from rank_tables import CONTAINERS, KINDS, TAILS, mixed_table, to_pandas
 
 pytestmark = pytest.mark.parity
 
 
 def by_subset(rows, reference, row_labels, labels, **kwargs):
-    """Percentiles and directions, each row ranked among its own group in a call of its own."""
+    """Rank each row among the rows of its group in a separate call, and return percentiles and directions."""
     percentiles = np.full(rows.shape, np.nan)
     directions = np.zeros(rows.shape, dtype=np.int8)
     for i, label in enumerate(row_labels):
-        members = [j for j, other in enumerate(labels) if other is not None and other == label]
+        members = [] if label is None else [j for j, other in enumerate(labels) if other == label]
         if members:
             ranks = rank_features(rows[i : i + 1], reference[members], **kwargs)
             percentiles[i], directions[i] = ranks.percentiles[0], ranks.directions[0]
@@ -30,7 +30,7 @@ def by_subset(rows, reference, row_labels, labels, **kwargs):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
-def test_groups_equal_scipy_on_the_subset(kind, nan_policy, seed):
+def test_ranks_in_groups_equal_scipys_in_the_subset(kind, nan_policy, seed):
     rng = np.random.default_rng(seed)
     reference = pd.DataFrame(
         {
@@ -55,7 +55,7 @@ def test_groups_equal_scipy_on_the_subset(kind, nan_policy, seed):
 
 
 @pytest.mark.parametrize("tail", TAILS)
-def test_arrays_of_any_type_and_layout(tail, seed):
+def test_arrays_of_any_type_and_layout_are_ranked_in_groups(tail, seed):
     rng = np.random.default_rng(seed)
     labels, row_labels = rng.integers(0, 5, 200), rng.integers(0, 7, 30)
     for dtype in (np.float64, np.float32, np.int8, np.uint64, np.longdouble):
@@ -69,7 +69,7 @@ def test_arrays_of_any_type_and_layout(tail, seed):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_column_of_every_container(container, seed):
+def test_groups_may_be_a_column_of_any_container(container, seed):
     rng = np.random.default_rng(seed)
     table = mixed_table(rng, 90)
     labels = rng.choice(["sales", "it", None], 90).tolist()
@@ -79,7 +79,7 @@ def test_a_column_of_every_container(container, seed):
     ranks = rank_features(
         make(rows.append_column("dept", pa.array(labels[:20]))), make(reference), groups="dept", nan_policy="omit"
     )
-    expected = rank_features(plain(rows), plain(table), groups=(labels[:20], labels), nan_policy="omit")
+    expected = rank_features(to_pandas(rows), to_pandas(table), groups=(labels[:20], labels), nan_policy="omit")
     assert ranks.features == expected.features == table.column_names
     np.testing.assert_array_equal(ranks.percentiles, expected.percentiles)
     np.testing.assert_array_equal(ranks.directions, expected.directions)
@@ -87,7 +87,7 @@ def test_a_column_of_every_container(container, seed):
     assert np.isnan(ranks.percentiles[without]).all()
 
 
-def test_one_group_is_no_group(seed):
+def test_one_group_gives_the_ranks_without_groups(seed):
     rng = np.random.default_rng(seed)
     reference = rng.standard_normal((50, 3))
     ranks = rank_features(reference, reference, groups=(["all"] * 50, ["all"] * 50), rank_last="x0")
@@ -105,7 +105,7 @@ DAYS = ["2025-01-01", "2025-01-02"]
     ],
     ids=lambda labels: f"{type(labels).__module__}.{type(labels).__name__}",
 )  # fmt: skip
-def test_equal_labels_in_any_container_are_the_same(labels):
+def test_equal_labels_match_across_containers(labels):
     ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=(labels, [0, 1]))
     np.testing.assert_array_equal(ranks.percentiles, [[100.0], [0.0]])
     ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=([0, 1], labels))
@@ -113,10 +113,11 @@ def test_equal_labels_in_any_container_are_the_same(labels):
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
-def test_days_are_the_same_in_every_unit(unit):
+def test_equal_days_match_across_units(unit):
     days = np.array(DAYS, dtype=f"M8[{unit}]")
-    for other in (pd.Series(pd.to_datetime(DAYS)), [datetime.datetime(2025, 1, 1), datetime.datetime(2025, 1, 2)]):
-        ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=(days, other))
+    datetimes = [datetime.datetime(2025, 1, 1), datetime.datetime(2025, 1, 2)]
+    for labels in (pd.Series(pd.to_datetime(DAYS)), datetimes):
+        ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=(days, labels))
         np.testing.assert_array_equal(ranks.percentiles, [[100.0], [0.0]])
 
 
@@ -128,7 +129,7 @@ def test_days_are_the_same_in_every_unit(unit):
         pa.array([None, None]), pd.Series(pd.Categorical([None, None])), [pd.NA, pd.NA],
         [float("nan"), np.float64("nan")],
     ],
-    ids=repr,
+    ids=lambda labels: type(labels).__name__,
 )  # fmt: skip
 def test_missing_labels_form_no_group(missing):
     ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=(missing, missing))
@@ -138,8 +139,8 @@ def test_missing_labels_form_no_group(missing):
 
 def test_nan_is_refused_in_the_groups_that_occur():
     reference = pd.DataFrame({"a": [1.0, 2.0, np.nan], "g": ["x", "x", "y"]})
-    clean = rank_features(reference[:2], reference, groups="g", nan_policy="raise")
-    np.testing.assert_array_equal(clean.percentiles, [[50.0], [100.0]])
+    ranks = rank_features(reference[:2], reference, groups="g", nan_policy="raise")
+    np.testing.assert_array_equal(ranks.percentiles, [[50.0], [100.0]])
     rows = pd.DataFrame({"a": [1.0], "g": ["y"]})
     with pytest.raises(ValueError, match="The input contains nan values: column 'a' of reference"):
         rank_features(rows, reference, groups="g", nan_policy="raise")
@@ -170,7 +171,7 @@ def test_wrong_groups_are_refused_by_name():
         rank_features([[1.0]], [[1.0]], groups=([["x"]], ["x"]))
 
 
-def test_a_label_in_each_row_takes_no_pass_per_label(seed):
+def test_many_groups_are_ranked_in_one_pass(seed):
     # 2,000 passes over the reference would take a minute.
     rng = np.random.default_rng(seed)
     reference = rng.standard_normal((200_000, 10))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from isoxide import RankReference, rank_features
-from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, odd_values, reference_frame
+from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, reference_frame, tied_values
 
 pytestmark = pytest.mark.parity
 
@@ -24,34 +24,34 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_pair_of_types(dtype, kind, tail, seed):
+def test_every_pair_of_types_gives_the_same_ranks(dtype, kind, tail, seed):
     rng = np.random.default_rng(seed)
-    reference = odd_values(rng, dtype, 150)[:, None]
-    prepared = RankReference(reference)
+    reference = tied_values(rng, dtype, 150)[:, None]
+    ranker = RankReference(reference)
     for row_dtype in DTYPES:
-        rows = odd_values(rng, row_dtype, 40)[:, None]
+        rows = tied_values(rng, row_dtype, 40)[:, None]
         assert_same(
-            prepared.rank_features(rows, kind=kind, tail=tail), rank_features(rows, reference, kind=kind, tail=tail)
+            ranker.rank_features(rows, kind=kind, tail=tail), rank_features(rows, reference, kind=kind, tail=tail)
         )
 
 
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_every_container(container, nan_policy, seed):
+def test_every_container_gives_the_same_ranks(container, nan_policy, seed):
     rng = np.random.default_rng(seed)
     table = mixed_table(rng, 120, columns=12)
     rows = table[:30].select(rng.permutation(table.column_names).tolist())
     make = CONTAINERS[container]
-    prepared = RankReference(make(table))
+    ranker = RankReference(make(table))
     for make_rows in (make, CONTAINERS["pandas"]):
-        actual = prepared.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
+        actual = ranker.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
         expected = rank_features(make_rows(rows), make(table), tail="both", nan_policy=nan_policy, rank_last="c1*")
         assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
-def test_missing_values_by_policy(share, nan_policy, seed):
+def test_missing_values_follow_the_policy(share, nan_policy, seed):
     rng = np.random.default_rng(seed)
     for values in (rng.standard_normal((500, 2)), rng.poisson(0.5, (500, 2)).astype(float)):
         for dtype in (np.float64, np.float32, np.longdouble):
@@ -63,30 +63,30 @@ def test_missing_values_by_policy(share, nan_policy, seed):
 
 
 @pytest.mark.parametrize("distinct", [3, 100, 10_000, 70_000])
-def test_long_references_on_any_number_of_threads(distinct, seed):
+def test_long_references_give_the_same_ranks_on_any_number_of_threads(distinct, seed):
     # The reference has few distinct values, many, or almost only distinct ones.
     rng = np.random.default_rng(seed)
     for values in (rng.integers(0, distinct, (70_000, 4)), rng.integers(0, distinct, (70_000, 4)) / 7):
         rows = np.vstack([values[:300], values[:1] + 0.5, values.max(axis=0) + 1, values.min(axis=0) - 1])
         expected = rank_features(rows, values, tail="both")
         for n_jobs in (1, 2, None):
-            prepared = RankReference(values, n_jobs=n_jobs)
-            assert_same(prepared.rank_features(rows, tail="both", n_jobs=n_jobs), expected)
-        assert prepared.nbytes <= values.nbytes
+            ranker = RankReference(values, n_jobs=n_jobs)
+            assert_same(ranker.rank_features(rows, tail="both", n_jobs=n_jobs), expected)
+        assert ranker.nbytes <= values.nbytes
         if distinct <= 100:
-            assert prepared.nbytes <= 4 * distinct * 16
+            assert ranker.nbytes <= 4 * distinct * 16
 
 
-def test_features_and_names(seed):
+def test_columns_are_matched_by_name_or_position(seed):
     rng = np.random.default_rng(seed)
     frame = reference_frame(rng)
     features = ["share", "seen", "flag", "logins"]
     rows = frame.sample(9, random_state=seed)
-    prepared = RankReference(frame, features=iter(features))
-    assert repr(prepared) == "RankReference(400 rows, 4 columns)"
-    assert prepared.n_samples == 400
-    assert_same(prepared.rank_features(rows), rank_features(rows, frame, features=features))
-    assert_same(prepared.rank_features(rows[features[::-1]]), rank_features(rows, frame, features=features))
+    ranker = RankReference(frame, features=iter(features))
+    assert repr(ranker) == "RankReference(400 rows, 4 columns)"
+    assert ranker.n_samples == 400
+    assert_same(ranker.rank_features(rows), rank_features(rows, frame, features=features))
+    assert_same(ranker.rank_features(rows[features[::-1]]), rank_features(rows, frame, features=features))
     # Columns are matched by position unless both tables have names.
     array = frame[features].to_numpy(dtype=float)
     by_position = RankReference(array, features=["flag"]).rank_features(rows[features])
@@ -111,9 +111,9 @@ def test_messages_equal_those_of_rank_features(seed):
     for rows, reference, options in calls:
         with pytest.raises(ValueError) as expected:  # noqa: PT011 (the text is compared)
             rank_features(rows, reference, **options)
-        prepared = RankReference(reference)
+        ranker = RankReference(reference)
         with pytest.raises(ValueError) as actual:  # noqa: PT011
-            prepared.rank_features(rows, **options)
+            ranker.rank_features(rows, **options)
         assert str(actual.value) == str(expected.value)
     assert RankReference(numbers).rank_features(numbers[:0], nan_policy="raise").percentiles.shape == (0, 2)
     with pytest.raises(TypeError, match="column 'text' of reference has dtype"):
@@ -124,23 +124,23 @@ def test_messages_equal_those_of_rank_features(seed):
         RankReference(frame, features=["a", "a"])
 
 
-def test_empty_tables():
+def test_empty_tables_give_the_same_ranks():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
     for rows, reference in [(frame[:0], frame), (frame, frame[:0]), (frame[[]], frame[[]])]:
         assert_same(RankReference(reference).rank_features(rows), rank_features(rows, reference))
 
 
-def test_a_prepared_reference_can_be_pickled(seed):
+def test_a_reference_can_be_pickled(seed):
     rng = np.random.default_rng(seed)
     table = mixed_table(rng, 200)
-    prepared = RankReference(table)
-    copied = pickle.loads(pickle.dumps(prepared))
-    assert repr(copied) == repr(prepared)
-    assert_same(copied.rank_features(table[:20], tail="both"), prepared.rank_features(table[:20], tail="both"))
+    ranker = RankReference(table)
+    copied = pickle.loads(pickle.dumps(ranker))
+    assert repr(copied) == repr(ranker)
+    assert_same(copied.rank_features(table[:20], tail="both"), ranker.rank_features(table[:20], tail="both"))
 
 
 def test_the_reference_is_copied():
     values = np.arange(20.0)[:, None]
-    prepared = RankReference(values)
+    ranker = RankReference(values)
     values[:] = 0
-    assert prepared.rank_features([[9.0]]).percentiles.tolist() == [[50.0]]
+    assert ranker.rank_features([[9.0]]).percentiles.tolist() == [[50.0]]

@@ -1,4 +1,4 @@
-"""Memory that runs out at any moment of any public call: a result or an exception, never the end of the process."""
+"""Test that a public call that runs out of memory at any moment raises an exception, and does not end the process."""
 
 import faulthandler
 import os
@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 
-from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
 from isoxide.mergeable import RankCounts, SampleRows, ScoreSketch, sample_plan
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
-    # The tests set the alarm that would otherwise be the timer of pytest-timeout.
+    # The tests set the alarm that pytest-timeout uses by default.
     pytest.mark.timeout(method="thread"),
     pytest.mark.not_parallel(reason="it runs processes with little memory"),
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
@@ -35,11 +35,11 @@ pytestmark = [
 
 KIB, MIB = 2**10, 2**20
 RESULT, REFUSAL, FAILURE = 0, 3, 1
-#: Bytes of address space that a call gets beyond what the process has: none at all, next to none, and ever more.
+#: Bytes of address space that a call gets beyond what the process has.
 GROWTH = 1.5
 LIMITS = (0, 100 * KIB, MIB, 3 * MIB, *(7 * MIB * GROWTH**step for step in range(15)))
-#: The C library keeps nothing that was given back, and has no second heap in reserve.
-STRICT = {
+#: With these settings, the C library returns freed memory to the system, and has no second heap.
+MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "65536",
@@ -51,8 +51,8 @@ def address_space():
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def fill():
-    """Memory that earlier calls gave back, but that the process still has: it is no room for the next call."""
+def use_up_freed_memory():
+    """Allocate what earlier calls freed and the process still has, so that the next call cannot use it."""
     blocks = []
     for size in (16 * MIB, MIB, 128 * KIB, 16 * KIB, 2 * KIB):
         before = address_space()
@@ -62,28 +62,27 @@ def fill():
     return blocks
 
 
-def limited(call, n_bytes):
-    """How the call ends in a child that gets so many bytes more than it has: an exit code, or minus a signal.
+def exit_code_under_limit(call, n_bytes):
+    """Run a call in a forked child that may take `n_bytes` more memory, and return the child's exit code.
 
-    Where the hash tables of pandas find no memory, pandas ends the process. That is not ours to mend: if the innermost
+    pandas ends the process when its hash tables run out of memory. isoxide cannot prevent that, so if the innermost
     Python function is one of pandas, it counts as a refusal.
     """
     with tempfile.TemporaryFile("w+") as trace:
         child = os.fork()
         if child == 0:
             faulthandler.enable(trace)
-            end_limited(call, n_bytes)
+            call_under_limit_and_exit(call, n_bytes)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         trace.seek(0)
         innermost = re.search(r"Current thread .*\n  File \"(.*)\"", trace.read())
     return REFUSAL if code < 0 and innermost and "/site-packages/pandas/" in innermost[1] else code
 
 
-def end_limited(call, n_bytes):
-    """Calls under a limit, and ends the process with what became of it."""
+def call_under_limit_and_exit(call, n_bytes):
     code = FAILURE
     try:
-        blocks = fill()  # noqa: F841 (they are there until the child ends)
+        blocks = use_up_freed_memory()  # noqa: F841 (they exist until the child ends)
         limit = address_space() + n_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         signal.alarm(60)
@@ -104,7 +103,7 @@ def end_limited(call, n_bytes):
 
 
 def is_about_memory(error):
-    """Whether an exception of a library says that there is no memory, in its own words."""
+    """Return whether an exception, possibly one of another library, says that memory ran out."""
     chain = []
     while error is not None:
         chain.append(error)
@@ -112,61 +111,60 @@ def is_about_memory(error):
     return any(
         isinstance(link, MemoryError)
         or (isinstance(link, OSError) and link.errno == 12)
-        or any(words in str(link) for words in ("thread", "bad_alloc", "allocate memory", "failed to map segment"))
+        or any(phrase in str(link) for phrase in ("thread", "bad_alloc", "allocate memory", "failed to map segment"))
         for link in chain
     )
 
 
-def forests(seed, folder):
-    """The calls of the estimator, by name."""
+def estimator_calls(seed, folder):
     r = np.random.default_rng(seed)
     X = r.normal(size=(10_000, 12))
     columns = np.asfortranarray(X)
-    few = X[:1500]
+    first_rows = X[:1500]
     frame = pd.DataFrame({f"c{j}": X[:, j] for j in range(5)}).assign(n=np.arange(len(X)), text=np.arange(len(X)) % 7)
     weights = r.random(len(X))
     cells = r.normal(size=30_000).astype(np.float32), (r.integers(0, 1000, 30_000), r.integers(0, 20_000, 30_000))
     sparse = scipy.sparse.csr_array(cells, shape=(1000, 20_000))
     large = IsolationForest(max_samples=0.9, n_estimators=8, random_state=seed).fit(X)
     wide = IsolationForest(n_estimators=60, random_state=seed, max_samples=64).fit(r.normal(size=(300, 3000)))
-    stumps = IsolationForest(n_estimators=5000, max_samples=2, random_state=seed).fit(few)
+    stumps = IsolationForest(n_estimators=5000, max_samples=2, random_state=seed).fit(first_rows)
     on_sparse = IsolationForest(n_estimators=40, random_state=seed).fit(sparse)
-    weighted = IsolationForest(n_estimators=5, random_state=seed).fit(few, sample_weight=weights[:1500])
+    weighted = IsolationForest(n_estimators=5, random_state=seed).fit(first_rows, sample_weight=weights[:1500])
     stored = {name: forest.to_bytes(complete=True) for name, forest in [("large", large), ("wide", wide)]}
     stored |= {name: forest.to_bytes() for name, forest in [("stumps", stumps), ("on sparse", on_sparse)]}
     pickled, path = pickle.dumps(large), folder / "forest.safetensors"
     large.save(path)
-    taken_over = large.to_sklearn()
+    sklearn_forest = large.to_sklearn()
     queries = r.normal(size=(1000, 3000))
 
     def fit(X=X, y=None, sample_weight=None, **parameters):
         return IsolationForest(**{"random_state": seed, "n_jobs": 2, **parameters}).fit(X, y, sample_weight)
 
-    def again():
-        forest = fit(few, n_estimators=200)
-        forest.set_params(warm_start=True, n_estimators=1200).fit(few)
+    def fit_with_warm_start():
+        forest = fit(first_rows, n_estimators=200)
+        forest.set_params(warm_start=True, n_estimators=1200).fit(first_rows)
 
     return {
         "fit": fit,
         "fit columns": lambda: fit(columns),
         "fit a frame": lambda: fit(frame),
-        "fit a list": lambda: fit(few.tolist()),
-        "fit many trees": lambda: fit(few, n_estimators=2000),
+        "fit a list": lambda: fit(first_rows.tolist()),
+        "fit many trees": lambda: fit(first_rows, n_estimators=2000),
         "fit constants": lambda: fit(np.zeros((1000, 3)), n_estimators=2000),
         "fit huge trees": lambda: fit(max_samples=1.0, n_estimators=4),
         "fit half of the rows": lambda: fit(max_samples=0.5, n_estimators=6, bootstrap=False),
         "fit a bootstrap": lambda: fit(max_samples=0.7, n_estimators=6, bootstrap=True),
-        "fit a live stream": lambda: fit(random_state=np.random.RandomState(seed), max_samples=0.3),
+        "fit with a RandomState": lambda: fit(random_state=np.random.RandomState(seed), max_samples=0.3),
         "fit with weights": lambda: fit(sample_weight=weights, max_samples=2000, n_estimators=20),
         "fit with weights, repeatedly": lambda: fit(sample_weight=weights, bootstrap=True),
         "fit with a contamination": lambda: fit(contamination=0.1),
         "fit sparse rows": lambda: fit(sparse, n_estimators=20),
-        "fit sparse rows, some columns": lambda: fit(sparse, n_estimators=60, max_samples=10, max_features=0.5),
-        "fit again": again,
+        "fit half of the sparse columns": lambda: fit(sparse, n_estimators=60, max_samples=10, max_features=0.5),
+        "fit with warm start": fit_with_warm_start,
         "score": lambda: IsolationForest.from_bytes(stored["large"]).score_samples(X),
-        "score few rows": lambda: IsolationForest.from_bytes(stored["large"]).decision_function(few[:5]),
+        "score five rows": lambda: IsolationForest.from_bytes(stored["large"]).decision_function(first_rows[:5]),
         "score wide rows": lambda: IsolationForest.from_bytes(stored["wide"]).score_samples(queries),
-        "score stumps": lambda: IsolationForest.from_bytes(stored["stumps"]).predict(few),
+        "score stumps": lambda: IsolationForest.from_bytes(stored["stumps"]).predict(first_rows),
         "score sparse rows": lambda: IsolationForest.from_bytes(stored["on sparse"]).score_samples(sparse),
         "recalibrate": lambda: IsolationForest.from_bytes(stored["large"]).recalibrate(X, contamination=0.2),
         "save": lambda: large.save(folder / "saved.safetensors", complete=True),
@@ -180,26 +178,26 @@ def forests(seed, folder):
         "rows drawn": lambda: large.estimators_samples_,
         "rows drawn with weights": lambda: weighted.estimators_samples_,
         "to scikit-learn": lambda: IsolationForest.from_bytes(stored["large"]).to_sklearn(),
-        "from scikit-learn": lambda: IsolationForest.from_sklearn(taken_over),
+        "from scikit-learn": lambda: IsolationForest.from_sklearn(sklearn_forest),
     }
 
 
-def ranks(seed, folder):
-    """The calls of the ranks, of tables in parts, and of the analyst's work."""
+def rank_and_table_calls(seed, folder):
+    """Return the calls that rank, that use `isoxide.mergeable`, `isoxide.ueba` or `isoxide.stream`, by name."""
     r = np.random.default_rng(seed)
     X = r.normal(size=(20_000, 20))
     integers = r.integers(0, 5000, (20_000, 8))
     groups = r.integers(0, 200, len(X))
-    prepared = RankReference(X)
+    reference = RankReference(X)
     counts = RankCounts(X[:4000])
     counts.add(X)
-    counted, wide = counts.to_bytes(), RankCounts(np.zeros((1, 20_000))).to_bytes()
+    stored_counts, wide_counts = counts.to_bytes(), RankCounts(np.zeros((1, 20_000))).to_bytes()
     sketch = ScoreSketch(100_000, 0.4)
     scores = -r.uniform(0.1, 1, 100_000)
     sketch.add(scores)
-    sketched = sketch.to_bytes()
+    stored_sketch = sketch.to_bytes()
     plan = sample_plan(10**6, 3, random_state=seed)
-    planned = plan.to_bytes()
+    stored_plan = plan.to_bytes()
     table = pd.DataFrame(X[:3000, :6], columns=[f"z_{j}" for j in range(6)]).assign(
         user=[f"u{i % 60}" for i in range(3000)], day=pd.date_range("2024-01-01", periods=50).repeat(60).astype(str)
     )
@@ -214,7 +212,7 @@ def ranks(seed, folder):
         rows.add(0, X[:, :3])
         return rows.to_bytes()
 
-    def capacious():
+    def sketch_of_large_capacity():
         sketch = ScoreSketch(100_000, 0.4, capacity=10**12)
         sketch.add(scores)
         return ScoreSketch.from_bytes(sketch.to_bytes())
@@ -228,21 +226,21 @@ def ranks(seed, folder):
         "rank and tabulate": lambda: rank_features(X[:300], X, n_jobs=2).to_frame(),
         "rank a column": lambda: percentileofscore(X[:, 0], X[:, 1]),
         "rank a column of objects": lambda: percentileofscore(X[:2000, 0].astype(object), X[:9, 1]),
-        "prepare ranks": lambda: RankReference(X, n_jobs=2),
-        "rank, prepared": lambda: prepared.rank_features(X[:9000], n_jobs=2),
+        "make a reference": lambda: RankReference(X, n_jobs=2),
+        "rank with a reference": lambda: reference.rank_features(X[:9000], n_jobs=2),
         "count ranks": lambda: RankCounts(X[:4000]).add(X, n_jobs=2),
         "count ranks of many columns": lambda: RankCounts(np.zeros((2, 3000))).add(np.ones((3, 3000)), n_jobs=2),
-        "counts as bytes": lambda: RankCounts.from_bytes(counted).to_bytes(),
-        "counts of many columns": lambda: RankCounts.from_bytes(wide),
-        "counts together": lambda: RankCounts.from_bytes(counted).merge(counts),
-        "ranks of counts": lambda: RankCounts.from_bytes(counted).ranks(),
+        "counts as bytes": lambda: RankCounts.from_bytes(stored_counts).to_bytes(),
+        "counts of many columns": lambda: RankCounts.from_bytes(wide_counts),
+        "merge counts": lambda: RankCounts.from_bytes(stored_counts).merge(counts),
+        "ranks of counts": lambda: RankCounts.from_bytes(stored_counts).ranks(),
         "sketch": lambda: ScoreSketch(100_000, 0.4).add(scores),
-        "sketch of a large capacity": capacious,
-        "sketch as bytes": lambda: ScoreSketch.from_bytes(sketched).to_bytes(),
-        "sketches together": lambda: ScoreSketch.from_bytes(sketched).merge(sketch),
+        "sketch of a large capacity": sketch_of_large_capacity,
+        "sketch as bytes": lambda: ScoreSketch.from_bytes(stored_sketch).to_bytes(),
+        "merge sketches": lambda: ScoreSketch.from_bytes(stored_sketch).merge(sketch),
         "plan": lambda: sample_plan(10**9, 3, random_state=seed),
-        "plan a part of all": lambda: sample_plan(500_000, 3, random_state=seed, max_samples=0.02, n_estimators=6),
-        "plan as bytes": lambda: type(plan).from_bytes(planned).to_bytes(),
+        "plan with max_samples": lambda: sample_plan(500_000, 3, random_state=seed, max_samples=0.02, n_estimators=6),
+        "plan as bytes": lambda: type(plan).from_bytes(stored_plan).to_bytes(),
         "grow a plan": lambda: plan.grow(np.zeros((len(plan.rows), 3))),
         "collect rows": collect,
         "read a table": lambda: ueba.read_table(table, entity="user", time="day"),
@@ -253,17 +251,20 @@ def ranks(seed, folder):
     }
 
 
-def under_limits(of, seed):
-    """Prints each call that ends otherwise than by a result or a refusal, and each that is never refused."""
+CALLS = {"estimator": estimator_calls, "ranks and tables": rank_and_table_calls}
+
+
+def print_failures_under_limits(group, seed):
+    """Run each call with more and more memory until it returns; print those that end otherwise than by a refusal."""
     warnings.simplefilter("ignore")
-    # Other limits at each run.
+    # Each seed tests other limits.
     shift = np.random.default_rng(seed).uniform(1, GROWTH)
     with tempfile.TemporaryDirectory() as folder:
-        for name, call in of(seed, Path(folder)).items():
-            # What is imported or prepared at the first call is there then.
+        for name, call in CALLS[group](seed, Path(folder)).items():
+            # The first call imports modules and prepares forests; the limits are for what every call needs.
             call()
             for n_bytes in LIMITS:
-                code = limited(call, int(n_bytes * shift))
+                code = exit_code_under_limit(call, int(n_bytes * shift))
                 if code == RESULT:
                     break
                 if code != REFUSAL:
@@ -272,23 +273,19 @@ def under_limits(of, seed):
                 print(f"{name}: no result with {n_bytes * shift / MIB:.0f} MiB")
 
 
-@pytest.mark.parametrize("of", ["forests", "ranks"])
-def test_memory_that_runs_out_is_a_refusal_whenever_it_does(of, seed):
-    ended = alone(of_limits, of, seed, timeout=300, **STRICT)
+@pytest.mark.parametrize("group", CALLS)
+def test_a_call_that_runs_out_of_memory_at_any_moment_is_refused(group, seed):
+    ended = run_in_new_process(print_failures_under_limits, group, seed, timeout=300, **MALLOC_SETTINGS)
     assert (ended.code, ended.out) == (0, ""), ended.err
 
 
-def of_limits(of, seed):
-    under_limits({"forests": forests, "ranks": ranks}[of], seed)
-
-
 def repeated(*shape, value=0.0):
-    """A table of any shape in the memory of one cell."""
+    """Return a table of this shape in the memory of one cell."""
     return np.broadcast_to(np.asarray(value), shape)
 
 
-def absurd(X):
-    """Calls of which no memory can hold what they are to make, or whose input fits in none."""
+def impossible_calls(X):
+    """Yield calls whose input or result is larger than any memory, by name."""
 
     def fit(X=X, sample_weight=None, **parameters):
         return IsolationForest(**{"random_state": 0, "n_estimators": 2, **parameters}).fit(
@@ -299,9 +296,9 @@ def absurd(X):
         cells = np.ones(3, np.float32), ([0, 1, 2], [0, 5, n_columns - 1])
         return fit(scipy.sparse.csr_array(cells, shape=(3, n_columns)), **parameters)
 
-    forest, one = fit(), {"max_features": 1}
-    narrow = fit(repeated(9, 10**12), **one)
-    more = fit(warm_start=True).set_params(n_estimators=10**10)
+    forest, one_feature = fit(), {"max_features": 1}
+    forest_of_wide_rows = fit(repeated(9, 10**12), **one_feature)
+    grown_further = fit(warm_start=True).set_params(n_estimators=10**10)
     cells = np.zeros(5, np.float32), np.zeros(5, np.int32)
     for n in (10**11, 10**12, 10**13, 2**62 // 8):
         rows = repeated(n, 1)
@@ -314,8 +311,8 @@ def absurd(X):
         yield f"predict {n} rows", lambda n=n: forest.predict(repeated(n, 2, value=np.float32(0)))
         yield f"recalibrate on {n} rows", lambda n=n: forest.recalibrate(repeated(n, 2), contamination=0.1)
         yield f"rank {n} rows", lambda n=n: rank_features(repeated(n, 2), X)
-        yield f"rank {n} rows, prepared", lambda n=n: RankReference(X).rank_features(repeated(n, 2))
-        yield f"prepare {n} rows", lambda rows=rows: RankReference(rows)
+        yield f"rank {n} rows with a reference", lambda n=n: RankReference(X).rank_features(repeated(n, 2))
+        yield f"reference of {n} rows", lambda rows=rows: RankReference(rows)
         yield f"groups of {n} rows", lambda n=n: rank_features(X, repeated(n, 2), groups=([0] * len(X), repeated(n)))
         yield f"{n} scores", lambda n=n: percentileofscore(X[:, 0], repeated(n))
         yield f"{n} integers", lambda n=n: percentileofscore(repeated(n, value=np.int32(1)), 2)
@@ -326,9 +323,9 @@ def absurd(X):
         yield f"{n} columns", lambda n=n: fit(repeated(3, n))
         yield f"half of {n} columns", lambda n=n: fit(repeated(3, n), max_features=0.5)
         yield f"{n} sparse columns", lambda n=n: csr(n)
-        yield f"one of {n} sparse columns", lambda n=n: csr(100 * n, **one)
+        yield f"one of {n} sparse columns", lambda n=n: csr(100 * n, **one_feature)
         yield f"rank {n} columns", lambda n=n: rank_features(repeated(1, n), repeated(2, n))
-        yield f"prepare {n} columns", lambda n=n: RankReference(repeated(1, n))
+        yield f"reference of {n} columns", lambda n=n: RankReference(repeated(1, n))
         yield f"count {n} columns", lambda n=n: RankCounts(repeated(1, n))
         yield f"plan {n} columns", lambda n=n: sample_plan(1000, n, random_state=0)
         yield f"collect {n} columns", lambda n=n: SampleRows(range(3), n)
@@ -337,29 +334,28 @@ def absurd(X):
         yield f"plan {n} trees", lambda n=n: sample_plan(1000, 2, random_state=0, n_estimators=n)
     for n in (10**15, 10**18, 10**30):
         yield f"plan {n} rows", lambda n=n: sample_plan(n, 3, random_state=0)
-        yield f"plan {n} rows of a live stream", lambda n=n: sample_plan(n, 3, random_state=np.random.RandomState(0))
+        yield f"plan {n} rows with a RandomState", lambda n=n: sample_plan(n, 3, random_state=np.random.RandomState(0))
     yield "plan 10**30 columns", lambda: sample_plan(10, 10**30, random_state=0)
     yield "sketch 10**30 scores", lambda: ScoreSketch(10**30, 0.5)
     yield "sketch with a capacity of 10**30", lambda: ScoreSketch(10, 0.5, capacity=10**30)
-    yield "10**9 more trees", lambda: more.fit(X)
+    yield "10**9 more trees", lambda: grown_further.fit(X)
     yield "bootstrap", lambda: fit(repeated(10**10, 1), bootstrap=True, max_samples=4 * 10**9)
-    yield "score wide rows", lambda: narrow.score_samples(repeated(9, 10**12))
-    yield "score more wide rows", lambda: narrow.score_samples(repeated(300, 10**12))
+    yield "score 9 wide rows", lambda: forest_of_wide_rows.score_samples(repeated(9, 10**12))
+    yield "score 300 wide rows", lambda: forest_of_wide_rows.score_samples(repeated(300, 10**12))
     yield "10**18 features", lambda: fit(max_features=10**18)
-    yield "cells of no row", lambda: fit(scipy.sparse.csr_array((10**13, 3), dtype=np.float32))
+    yield "sparse rows without cells", lambda: fit(scipy.sparse.csr_array((10**13, 3), dtype=np.float32))
     yield (
-        "no cells",
+        "sparse columns without cells",
         lambda: fit(scipy.sparse.csc_array((*cells[:1], cells[1], np.zeros(10**6, np.int64)), (5, 10**13))),
     )
 
 
-def absurd_calls():
-    """Prints what is no refusal, or takes more than a moment or more than a little memory."""
+def print_impossible_calls_that_are_not_refused_at_once():
     X = np.random.default_rng(0).normal(size=(100, 2))
     warnings.simplefilter("ignore")
-    # Machines with more memory than most are no exception.
+    # With this limit, the calls are refused on machines with much memory too.
     resource.setrlimit(resource.RLIMIT_AS, (address_space() + 4 * 2**30, resource.RLIM_INFINITY))
-    for name, call in absurd(X):
+    for name, call in impossible_calls(X):
         before, grown = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             print(f"{name}: {call()!r:.80}")
@@ -372,28 +368,29 @@ def absurd_calls():
             print(f"{name}: {seconds:.1f} s, {grown} KiB")
 
 
-def test_absurd_sizes_are_refused_at_once():
-    ended = alone(absurd_calls)
+def test_impossible_sizes_are_refused_at_once():
+    ended = run_in_new_process(print_impossible_calls_that_are_not_refused_at_once)
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
-def test_tables_of_many_rows_take_memory_for_those_that_are_drawn():
-    def many():
+def test_a_plan_for_many_rows_takes_memory_only_for_those_that_are_drawn():
+    def plan_for_many_rows():
         resource.setrlimit(resource.RLIMIT_AS, (address_space() + 300 * MIB, resource.RLIM_INFINITY))
         plan = sample_plan(10**9, 1, random_state=0, n_estimators=2)
         return plan.grow(np.zeros((len(plan.rows), 1)))
 
-    assert limited(many, 300 * MIB) == RESULT
+    assert exit_code_under_limit(plan_for_many_rows, 300 * MIB) == RESULT
 
 
-def test_a_long_pass_over_the_noise_target_is_interrupted():
+def test_a_signal_ends_the_growth_of_a_plan_for_many_rows():
+    # `grow` computes a value of the noise target for each of the rows.
     plan = sample_plan(10**12, 1, random_state=0, n_estimators=2)
     X = np.zeros((len(plan.rows), 1))
 
-    def late(*_):
+    def ring(*_):
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Python threads that share forests and tables: equal results, no waiting, no crash, a clean end."""
+"""Test threads that share forests and tables: results are equal, no call waits for another, and no process crashes."""
 
 import atexit
 import contextlib
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from alone import alone, assert_silent, exit_code
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
+from new_process import assert_silent, exit_code, run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,14 +21,14 @@ pytestmark = [
 ]
 
 N_THREADS = 50
-#: Rounds in which tables are changed in mid-call.
+#: Number of rounds of calls on a table that another thread changes.
 ROUNDS = 40
-#: Ends of an interpreter with work in flight.
+#: Number of processes that end while calls are running.
 ENDS = 6
 
 
 def in_threads(jobs):
-    """Runs all jobs at once, each in a thread, from one moment on; their results."""
+    """Start all jobs at the same moment, each in a thread, and return their results."""
     start = threading.Barrier(len(jobs))
     results = [None] * len(jobs)
 
@@ -62,19 +62,19 @@ def test_many_threads_score_one_forest(seed):
     forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
     expected = forest.score_samples(X)
     r = np.random.default_rng(seed)
-    pieces = [slice(start := int(r.integers(3_000)), start + int(r.integers(1, 1_000))) for _ in range(N_THREADS)]
+    ranges = [slice(start := int(r.integers(3_000)), start + int(r.integers(1, 1_000))) for _ in range(N_THREADS)]
 
-    def job(piece):
-        return lambda: [forest.score_samples(X if i % 3 else X[piece]) for i in range(6)]
+    def job(rows):
+        return lambda: [forest.score_samples(X if i % 3 else X[rows]) for i in range(6)]
 
-    for piece, results in zip(pieces, in_threads([job(piece) for piece in pieces]), strict=True):
+    for rows, results in zip(ranges, in_threads([job(rows) for rows in ranges]), strict=True):
         for i, scores in enumerate(results):
-            np.testing.assert_array_equal(scores, expected if i % 3 else expected[piece])
+            np.testing.assert_array_equal(scores, expected if i % 3 else expected[rows])
 
 
 @pytest.mark.parametrize("n_rows", [1, 100, 4_000])
-def test_the_very_first_calls_at_once(n_rows, seed):
-    """What is prepared at the first call is prepared for all of them."""
+def test_many_threads_make_the_first_call_of_one_forest(n_rows, seed):
+    # The first call prepares the forest; the others must not use it half prepared.
     X = table(seed)
     blob = pickle.dumps(IsolationForest(random_state=seed, n_jobs=2).fit(X))
     expected = pickle.loads(blob).score_samples(X)
@@ -85,7 +85,7 @@ def test_the_very_first_calls_at_once(n_rows, seed):
             np.testing.assert_array_equal(scores, expected[i : i + n_rows])
 
 
-def test_trees_asked_for_by_many_threads_at_once(seed):
+def test_many_threads_read_the_trees_of_one_forest(seed):
     X = table(seed)
     for _ in range(3):
         forest = IsolationForest(random_state=seed, n_estimators=60).fit(X)
@@ -94,20 +94,20 @@ def test_trees_asked_for_by_many_threads_at_once(seed):
         assert len(forest.estimators_) == 60
 
 
-def test_fits_of_several_estimators_at_once(seed):
+def test_fits_in_many_threads_equal_fits_one_after_another(seed):
     tables = [table([seed, i], n=3_000 + i, d=3 + i % 4) for i in range(8)]
 
-    def scores(i):
+    def fit(i):
         return IsolationForest(random_state=i, n_jobs=2, max_samples=512, contamination=0.1).fit(tables[i])
 
-    expected = [scores(i) for i in range(8)]
-    for forest, lone in zip(in_threads([lambda i=i: scores(i) for i in range(8)]), expected, strict=True):
-        assert forest.offset_ == lone.offset_
-        X = tables[lone.n_features_in_ - 3]
-        np.testing.assert_array_equal(forest.score_samples(X), lone.score_samples(X))
+    expected = [fit(i) for i in range(8)]
+    for forest, expected_forest in zip(in_threads([lambda i=i: fit(i) for i in range(8)]), expected, strict=True):
+        assert forest.offset_ == expected_forest.offset_
+        X = tables[forest.n_features_in_ - 3]
+        np.testing.assert_array_equal(forest.score_samples(X), expected_forest.score_samples(X))
 
 
-def test_ranks_in_many_threads(seed):
+def test_ranks_in_many_threads_equal_ranks_in_one(seed):
     X = table(seed, n=40_000)
     reference = RankReference(X)
     expected = rank_features(X[:200], X).percentiles
@@ -115,18 +115,18 @@ def test_ranks_in_many_threads(seed):
     def rank():
         return rank_features(X[:200], X, n_jobs=2).percentiles
 
-    def rank_prepared():
+    def rank_with_reference():
         return reference.rank_features(X[:200], n_jobs=2).percentiles
 
     def rank_a_column():
         return np.column_stack([percentileofscore(column, column[:200]) for column in X.T])
 
-    for ranks in in_threads([rank, rank_prepared, rank_a_column] * 6):
+    for ranks in in_threads([rank, rank_with_reference, rank_a_column] * 6):
         np.testing.assert_array_equal(ranks, expected)
 
 
 @pytest.mark.parametrize("n_rows", [40, 20_000])
-def test_nobody_waits_for_the_whole_of_a_large_fit(n_rows, seed):
+def test_scoring_does_not_wait_until_a_large_fit_ends(n_rows, seed):
     X = table(seed, n=100_000, d=10)
     scorer = IsolationForest(random_state=seed, n_jobs=2).fit(X)
     rows = X[:n_rows]
@@ -149,62 +149,64 @@ def test_nobody_waits_for_the_whole_of_a_large_fit(n_rows, seed):
         np.testing.assert_array_equal(scorer.score_samples(rows), expected)
         waits.append(time.perf_counter() - before)
     thread.join()
-    took = times["ended"] - times["begun"]
-    print(f"{len(waits)} calls in {took:.2f} s: median {np.median(waits):.2g} s, at most {max(waits):.2g} s")
-    assert max(waits) < took / 3
+    seconds = times["ended"] - times["begun"]
+    print(f"{len(waits)} calls in {seconds:.2f} s: median {np.median(waits):.2g} s, at most {max(waits):.2g} s")
+    assert max(waits) < seconds / 3
 
 
-def noise(r, size):
-    """Cells of every kind, as float32 holds them."""
-    odd = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e30, 1e-30, 5.0])
-    return np.where(r.random(size) < 0.5, r.choice(odd, size), r.normal(size=size))
+def numbers_with_nan_and_infinities(r, size):
+    special = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e30, 1e-30, 5.0])
+    return np.where(r.random(size) < 0.5, r.choice(special, size), r.normal(size=size))
 
 
 def dense_table(order, dtype, r):
+    """Return a table, and a function that writes other numbers into it."""
+
     def cells():
         if dtype == "int64":
             return r.integers(-(2**62), 2**62, (3_000, 6)) >> r.integers(63, size=(3_000, 6))
-        return noise(r, (3_000, 6))
+        return numbers_with_nan_and_infinities(r, (3_000, 6))
 
     X = np.array(cells(), dtype=dtype, order=order)
-    others = [cells().astype(dtype) for _ in range(3)]
+    contents = [cells().astype(dtype) for _ in range(3)]
 
-    def scribble():
-        for other in others:
-            np.copyto(X, other)
-            X[r.integers(3_000, size=500)] = other[0]
+    def change():
+        for new_cells in contents:
+            np.copyto(X, new_cells)
+            X[r.integers(3_000, size=500)] = new_cells[0]
 
-    return X, scribble
+    return X, change
 
 
 def sparse_table(index, dtype, r):
+    """Return a table, and a function that writes other numbers or wrong indices into it, and restores it."""
     X = scipy.sparse.random(3_000, 6, density=0.3, format="csr", random_state=r, dtype=dtype)
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
-    kept = X.indices.copy(), X.indptr.copy(), X.data.copy()
+    good_arrays = X.indices.copy(), X.indptr.copy(), X.data.copy()
     limits = np.iinfo(index)
 
-    def scribble():
-        # One of them at a time: what is wrong with one would keep the others from being read.
-        which = r.integers(3)
-        if which == 0:
+    def change():
+        # Only one of the three arrays is wrong at a time: after an error in one, the others are not read.
+        array_number = r.integers(3)
+        if array_number == 0:
             at = r.integers(X.nnz, size=50)
             X.indices[at] = r.choice([-1, 6, 7, 10_000, limits.max, limits.min], 50)
-        elif which == 1:
+        elif array_number == 1:
             at = r.integers(len(X.indptr), size=50)
             X.indptr[at] = r.choice([-1, 0, X.nnz, X.nnz + 1, limits.max, limits.min], 50)
         else:
-            np.copyto(X.data, noise(r, X.nnz), casting="same_kind")
+            np.copyto(X.data, numbers_with_nan_and_infinities(r, X.nnz), casting="same_kind")
         time.sleep(r.uniform(0, 0.0003))
-        # As it was for part of the time: calls that begin now find nothing to object to.
-        for array, good in zip((X.indices, X.indptr, X.data), kept, strict=True):
+        # Calls that begin while the table is good pass the checks of the indices, and read the next wrong ones later.
+        for array, good in zip((X.indices, X.indptr, X.data), good_arrays, strict=True):
             np.copyto(array, good)
         time.sleep(r.uniform(0, 0.001))
 
-    return X, scribble
+    return X, change
 
 
 def first_rows(X, n):
-    """The first rows, in the memory of all; scipy would copy them, and crash when it does so in mid-change."""
+    """Return the first rows without a copy; scipy would copy them, and crash if they change meanwhile."""
     if isinstance(X, np.ndarray):
         return X[:n]
     rows = scipy.sparse.csr_matrix((n, X.shape[1]))
@@ -212,28 +214,28 @@ def first_rows(X, n):
     return rows
 
 
-def scribbled_over(kinds, rounds, seed):
-    for kind in kinds:
+def call_on_changing_tables(types, rounds, seed):
+    for table_type in types:
         r = np.random.default_rng(seed)
-        layout, *types = kind.split()
-        X, scribble = sparse_table(*types, r) if layout == "csr" else dense_table(layout, *types, r)
-        scribble_over(X, scribble, rounds, seed)
+        layout, *dtypes = table_type.split()
+        X, change = sparse_table(*dtypes, r) if layout == "csr" else dense_table(layout, *dtypes, r)
+        call_while_table_changes(X, change, rounds, seed)
 
 
-def scribble_over(X, scribble, rounds, seed):
+def call_while_table_changes(X, change, rounds, seed):
     good = X.copy()
-    # So few rows are walked down the trees, not compared by the block.
-    few, some = first_rows(X, 5), first_rows(X, 250)
+    # Five rows are scored one by one, 250 rows in blocks.
+    five_rows, block_of_rows = first_rows(X, 5), first_rows(X, 250)
     reference = IsolationForest(random_state=seed, n_jobs=2).fit(good)
     expected = reference.score_samples(good)
     blob = pickle.dumps(reference)
-    # Refitted meanwhile, also on other columns.
+    # Another thread refits this forest meanwhile, also with fewer columns.
     shared = IsolationForest(random_state=seed, n_jobs=2, n_estimators=20).fit(good)
     stop = threading.Event()
 
-    def scribble_on():
+    def keep_changing():
         while not stop.is_set():
-            scribble()
+            change()
 
     def refit():
         while not stop.is_set():
@@ -244,10 +246,10 @@ def scribble_over(X, scribble, rounds, seed):
         lambda: IsolationForest(random_state=1, n_estimators=20, n_jobs=2).fit(X),
         lambda: IsolationForest(random_state=1, n_estimators=4, max_samples=1.0, contamination=0.1, n_jobs=2).fit(X),
         lambda: reference.score_samples(X),
-        lambda: reference.predict(some),
-        lambda: pickle.loads(blob).score_samples(some),
+        lambda: reference.predict(block_of_rows),
+        lambda: pickle.loads(blob).score_samples(block_of_rows),
         lambda: shared.score_samples(good),
-        lambda: shared.predict(few),
+        lambda: shared.predict(five_rows),
         lambda: shared.estimators_samples_,
     ]
     if isinstance(X, np.ndarray):
@@ -258,44 +260,44 @@ def scribble_over(X, scribble, rounds, seed):
             lambda: RankReference(X, n_jobs=2).rank_features(X[:100], nan_policy="omit"),
             lambda: percentileofscore(X[:, 0], X[:50, 1], nan_policy="omit"),
         ]
-    threads = [threading.Thread(target=scribble_on), threading.Thread(target=refit)]
+    threads = [threading.Thread(target=keep_changing), threading.Thread(target=refit)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(rounds):
             for job in jobs:
-                # Whatever is said of such a table; but the end of the process is no answer.
+                # Any result and any exception will do, but the process may not end.
                 with contextlib.suppress(Exception):
                     job()
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    # What others of the process have is untouched.
+    # The forest of before, and a new one, score as before.
     np.testing.assert_array_equal(reference.score_samples(good), expected)
-    again = IsolationForest(random_state=seed, n_jobs=2).fit(good)
-    np.testing.assert_array_equal(again.score_samples(good), expected)
+    new_forest = IsolationForest(random_state=seed, n_jobs=2).fit(good)
+    np.testing.assert_array_equal(new_forest.score_samples(good), expected)
 
 
 @pytest.mark.parametrize(
-    "kinds",
+    "types",
     [
         ("C float64", "F float32", "C int64"),
-        # Read where they are.
+        # isoxide reads float32 without a copy.
         ("csr int32 float32", "csr int64 float32"),
-        # Converted to float32 first.
+        # isoxide converts float64 to float32 first.
         ("csr int32 float64", "csr int64 float64"),
     ],
     ids=["dense", "sparse", "sparse float64"],
 )
-def test_tables_changed_in_mid_call_do_not_crash(kinds, seed):
-    ended = alone(scribbled_over, kinds, ROUNDS, seed)
-    # A worker may tell on stderr of an index that was out of range all of a sudden; the process lives, and works on.
+def test_tables_changed_in_mid_call_do_not_crash(types, seed):
+    ended = run_in_new_process(call_on_changing_tables, types, ROUNDS, seed)
+    # A worker may print to stderr that an index is out of range; the process continues.
     assert (ended.code, ended.out) == (0, ""), ended.err
 
 
-def work_in_flight(seed):
-    """Daemon threads that fit, score and rank for ever; returns when each of them is in the middle of it."""
+def start_endless_calls(seed):
+    """Start daemon threads that fit, score and rank without end, and return when all of them have started."""
     X = table(seed, n=20_000)
     forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
     blob = pickle.dumps(forest)
@@ -318,81 +320,78 @@ def work_in_flight(seed):
     begun.wait()
 
 
-class TheEndError(Exception):
-    """How one of the processes ends."""
+class EndOfProcessError(Exception):
+    """The exception with which a process ends."""
 
 
-def end_with_work_in_flight(how, times, seed):
-    """Many processes that end so, and this one too, each a whole interpreter with all that its end entails."""
-    # Forked before there is any thread, since starting so many interpreters would take a minute.
-    for _ in range(times if hasattr(os, "fork") else 0):
+def end_during_calls(ending, n_children, seed):
+    """End this process and many forked children during calls."""
+    # The children are forked before there is any thread; to start as many interpreters would take a minute.
+    for _ in range(n_children if hasattr(os, "fork") else 0):
         child = os.fork()
         if not child:
             break
-        if (code := exit_code(child)) != CODES[how]:
+        if (code := exit_code(child)) != CODES[ending]:
             print(f"a child ended with {code}")
-    work_in_flight(seed)
-    # Of its own in each process: not all end at the same stage of the work.
+    start_endless_calls(seed)
+    # The pause differs between the processes, so that they end at different moments of the calls.
     time.sleep(np.random.default_rng([seed, os.getpid()]).uniform(0, 0.05))
-    if how == "sys.exit":
+    if ending == "sys.exit":
         sys.exit(3)
-    if how == "exception":
-        raise TheEndError
+    if ending == "exception":
+        raise EndOfProcessError
 
 
 CODES = {"return": 0, "sys.exit": 3, "exception": 1}
 
 
-@pytest.mark.parametrize("how", CODES)
-def test_the_interpreter_ends_with_work_in_flight(how, seed):
-    code, out, err = alone(end_with_work_in_flight, how, ENDS, seed)
-    if how == "exception":
-        # What Python says of it itself.
+@pytest.mark.parametrize("ending", CODES)
+def test_the_interpreter_can_end_during_calls(ending, seed):
+    code, out, err = run_in_new_process(end_during_calls, ending, ENDS, seed)
+    if ending == "exception":
+        # Python prints the traceback.
         lines = [line for line in err.splitlines(keepends=True) if not line.startswith("  ")]
-        err = "".join(line for line in lines if "Traceback" not in line and "TheEndError" not in line)
-    assert (code, out, err) == (CODES[how], "", "")
+        err = "".join(line for line in lines if "Traceback" not in line and "EndOfProcessError" not in line)
+    assert (code, out, err) == (CODES[ending], "", "")
 
 
-def threads_that_outlive_the_main_thread(seed):
+def call_after_the_main_thread(seed):
     X = table(seed, n=40_000)
     forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
     scores = forest.score_samples(X)
     ranks = rank_features(X[:200], X, n_jobs=2).percentiles
 
-    def late():
-        threading.main_thread().join()
-        check()
-
     def check():
-        again = IsolationForest(random_state=seed, n_jobs=2).fit(X)
-        np.testing.assert_array_equal(again.score_samples(X), scores)
+        threading.main_thread().join()
+        new_forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
+        np.testing.assert_array_equal(new_forest.score_samples(X), scores)
         np.testing.assert_array_equal(forest.score_samples(X), scores)
         np.testing.assert_array_equal(rank_features(X[:200], X, n_jobs=2).percentiles, ranks)
         np.testing.assert_array_equal(RankReference(X, n_jobs=2).rank_features(X[:200]).percentiles, ranks)
 
-    threading.Thread(target=late).start()
+    threading.Thread(target=check).start()
 
 
-def test_threads_that_outlive_the_main_thread(seed):
-    assert_silent(alone(threads_that_outlive_the_main_thread, seed))
+def test_calls_work_after_the_main_thread_has_ended(seed):
+    assert_silent(run_in_new_process(call_after_the_main_thread, seed))
 
 
-def calls_in_an_exit_hook(seed):
+def call_in_an_exit_hook(seed):
     X = table(seed, n=40_000)
     forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
     scores = forest.score_samples(X)
 
     def hook():
         np.testing.assert_array_equal(forest.score_samples(X), scores)
-        again = IsolationForest(random_state=seed, n_jobs=2).fit(X)
-        np.testing.assert_array_equal(again.score_samples(X), scores)
+        new_forest = IsolationForest(random_state=seed, n_jobs=2).fit(X)
+        np.testing.assert_array_equal(new_forest.score_samples(X), scores)
         rank_features(X[:200], X, n_jobs=2)
-        # Only now is it known that all of that went well: an exception in a hook does not change the exit code.
+        # An exception in a hook does not change the exit code, so this line is what shows success.
         print("done", flush=True)
 
     atexit.register(hook)
 
 
-def test_calls_in_an_exit_hook(seed):
-    """A service that scores what is left when it is stopped."""
-    assert alone(calls_in_an_exit_hook, seed) == (0, "done\n", "")
+def test_calls_work_in_an_exit_hook(seed):
+    # A service may score the last rows when it is stopped.
+    assert run_in_new_process(call_in_an_exit_hook, seed) == (0, "done\n", "")

@@ -1,4 +1,4 @@
-"""Defects, sizes and memory: an exception, and the process goes on."""
+"""Test that a panic, an impossible size or too little memory raises an exception, and the process continues."""
 
 import subprocess
 import sys
@@ -26,43 +26,43 @@ def test_a_panic_of_the_core_is_an_exception(capfd, in_pool):
 
 @pytest.mark.parametrize("n_estimators", [10**9, 10**12, 10**18, 2**63 - 1, 2**64, 10**30])
 @pytest.mark.parametrize("random_state", [0, np.random.RandomState(0)])
-def test_absurd_numbers_of_trees(n_estimators, random_state):
+def test_an_impossible_number_of_trees_is_refused(n_estimators, random_state):
     forest = IsolationForest(n_estimators=n_estimators, random_state=random_state)
     with pytest.raises((MemoryError, ValueError)):
         forest.fit(X)
     assert not hasattr(forest, "n_features_in_")
 
 
-def test_absurd_numbers_of_rows():
-    # A row of memory that stands for as many as one likes.
+def test_an_impossible_number_of_rows_is_refused():
     forest = IsolationForest(random_state=0).fit(X)
-    endless = np.broadcast_to(np.zeros((1, 4)), (10**13, 4))
+    # All rows of this table share the memory of one.
+    rows = np.broadcast_to(np.zeros((1, 4)), (10**13, 4))
     with pytest.raises(MemoryError):
-        forest.score_samples(endless)
+        forest.score_samples(rows)
     with pytest.raises(MemoryError):
-        rank_features(endless, X)
+        rank_features(rows, X)
     for parameters in ({"random_state": 0, "max_samples": 1.0}, {"random_state": np.random.RandomState(0)}):
         with pytest.raises((MemoryError, ValueError)):
-            IsolationForest(**parameters).fit(endless)
-    # A hundred trees draw 25,600 of the rows, and read no others.
-    assert IsolationForest(random_state=0, max_samples=3, n_estimators=2).fit(endless[: 10**6]).max_samples_ == 3
+            IsolationForest(**parameters).fit(rows)
+    # A million rows are possible: the trees read only the rows that they draw.
+    assert IsolationForest(random_state=0, max_samples=3, n_estimators=2).fit(rows[: 10**6]).max_samples_ == 3
 
 
-def test_absurd_numbers_of_columns():
+def test_an_impossible_number_of_columns_is_refused():
     wide = scipy.sparse.csr_array((np.ones(3, np.float32), ([0, 1, 2], [0, 5, 10**12])), shape=(3, 10**13))
     with pytest.raises(MemoryError):
         IsolationForest(random_state=0, max_features=3).fit(wide)
 
 
-#: Each call again and again, with more address space each time, until it succeeds. A refusal may not end the process.
-LIMITED = """
+#: A script that repeats each call with more address space each time, until it succeeds.
+SCRIPT_WITH_LITTLE_MEMORY = """
 import resource
 import numpy as np, scipy.sparse
 from isoxide import IsolationForest, rank_features, percentileofscore
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200_000, 20))
-few = X[:3000]
+first_rows = X[:3000]
 cells = (rng.normal(size=20_000).astype(np.float32), (rng.integers(0, 2000, 20_000), rng.integers(0, 10**6, 20_000)))
 S = scipy.sparse.csr_matrix(cells, shape=(2000, 10**6))
 large = IsolationForest(max_samples=100_000, n_estimators=10, random_state=0).fit(X)
@@ -71,17 +71,17 @@ stored = large.to_bytes(complete=True)
 
 calls = {
     "default": lambda: IsolationForest(random_state=0, n_jobs=2).fit(X),
-    "many trees": lambda: IsolationForest(n_estimators=5000, random_state=0, n_jobs=2).fit(few),
+    "many trees": lambda: IsolationForest(n_estimators=5000, random_state=0, n_jobs=2).fit(first_rows),
     "huge trees": lambda: IsolationForest(max_samples=1.0, n_estimators=6, random_state=0, n_jobs=2).fit(X),
-    "live stream": lambda: IsolationForest(
+    "RandomState": lambda: IsolationForest(
         random_state=np.random.RandomState(0), n_jobs=2, bootstrap=True, max_samples=0.5, n_estimators=5
     ).fit(X),
     "sparse": lambda: IsolationForest(random_state=0, n_jobs=2, n_estimators=10).fit(S),
     "score sparse": lambda: IsolationForest.from_bytes(sparse.to_bytes()).score_samples(S),
     "score": lambda: IsolationForest.from_bytes(stored).score_samples(X),
-    "take over": lambda: IsolationForest.from_sklearn(large.to_sklearn()),
+    "from scikit-learn": lambda: IsolationForest.from_sklearn(large.to_sklearn()),
     "store": lambda: large.to_bytes(complete=True),
-    "rank": lambda: rank_features(few, X, n_jobs=2),
+    "rank": lambda: rank_features(first_rows, X, n_jobs=2),
     "rank all": lambda: rank_features(X, X, n_jobs=2),
     "rank a column": lambda: percentileofscore(X[:, 0], X[:, 0]),
     "rows drawn": lambda: large.estimators_samples_,
@@ -113,13 +113,14 @@ for name, call in calls.items():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are Linux's")
-def test_memory_that_runs_out_is_an_exception():
-    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=600, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) == 13
+def test_a_call_that_runs_out_of_memory_raises_an_exception():
+    command = [sys.executable, "-c", SCRIPT_WITH_LITTLE_MEMORY]
+    script = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert (script.returncode, script.stderr) == (0, ""), script.stdout + script.stderr
+    assert len(script.stdout.splitlines()) == 13
 
 
-ODD = {
+SPECIAL_VALUES = {
     "nan payloads": np.array([0x7FF0000000000001, 0xFFF8DEADBEEF0000, 0x7FFFFFFFFFFFFFFF], np.uint64).view(np.float64),
     "denormals": np.array([5e-324, -5e-324, 2.2e-308, 1e-45, -1e-40]),
     "extremes": np.array([np.inf, -np.inf, 1.7e308, -1.7e308, 3.4e38, 3.5e38]),
@@ -128,9 +129,9 @@ ODD = {
 
 
 @pytest.mark.current_versions(reason="scikit-learn 1.6 finds other columns constant")
-@pytest.mark.parametrize("values", ODD.values(), ids=ODD)
-def test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn(values):
-    from scipy.stats import percentileofscore as scipys
+@pytest.mark.parametrize("values", SPECIAL_VALUES.values(), ids=SPECIAL_VALUES)
+def test_special_values_rank_as_in_scipy_and_score_as_in_scikit_learn(values):
+    from scipy.stats import percentileofscore as scipy_percentileofscore
     from sklearn.ensemble import IsolationForest as SklearnForest
 
     rng = np.random.default_rng()
@@ -138,25 +139,26 @@ def test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn(values):
     narrow = np.clip(table, -3.4e38, 3.4e38)
     # NumPy warns of signalling NaN when scikit-learn converts the table.
     with np.errstate(invalid="ignore", over="ignore"):
-        theirs = SklearnForest(random_state=0).fit(narrow)
-        ours = IsolationForest(random_state=0).fit(narrow)
-        np.testing.assert_array_equal(ours.score_samples(narrow), theirs.score_samples(narrow))
-        np.testing.assert_array_equal(ours.score_samples(table), ours.score_samples(np.asfortranarray(table)))
+        sklearn_forest = SklearnForest(random_state=0).fit(narrow)
+        forest = IsolationForest(random_state=0).fit(narrow)
+        np.testing.assert_array_equal(forest.score_samples(narrow), sklearn_forest.score_samples(narrow))
+        np.testing.assert_array_equal(forest.score_samples(table), forest.score_samples(np.asfortranarray(table)))
     for policy in ("propagate", "omit"):
-        mine = percentileofscore(table[:, 0], table[:100, 0], nan_policy=policy)
-        np.testing.assert_array_equal(mine, scipys(table[:, 0], table[:100, 0], nan_policy=policy))
+        ranks = percentileofscore(table[:, 0], table[:100, 0], nan_policy=policy)
+        expected = scipy_percentileofscore(table[:, 0], table[:100, 0], nan_policy=policy)
+        np.testing.assert_array_equal(ranks, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("format", ["csr", "csc", "coo"])
-def test_sparse_matrices_that_point_out_of_bounds(dtype, format):
+def test_sparse_matrices_with_indices_out_of_bounds_are_refused(dtype, format):
     good = scipy.sparse.random_array((50, 6), density=0.5, format=format, dtype=dtype, rng=0)
     forest = IsolationForest(random_state=0).fit(good)
     bad = good.copy()
     if format == "coo":
         bad.coords[1][3] = 10**6
     else:
-        # The last entry says that nothing is stored.
+        # By the last entry, no cell is stored.
         bad.indptr[3], bad.indptr[-1] = 10**6, 0
     for call in (forest.score_samples, IsolationForest(random_state=0).fit):
         with pytest.raises(ValueError, match=r"ind(ex|ptr|ices)"):

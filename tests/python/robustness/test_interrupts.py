@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,6 +88,15 @@ def test_scoring_ends_soon(table, large_forest, n_jobs):
     for rows in (table, np.asfortranarray(table)):
         check_it_ends_soon(lambda rows=rows: large_forest.score_samples(rows), within=1)
     np.testing.assert_array_equal(large_forest.score_samples(first_rows), expected)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_explaining_ends_soon(table, n_jobs):
+    forest = IsolationForest(n_estimators=1000, n_jobs=n_jobs, random_state=0).fit(table[:5000])
+    expected = forest.shap_values(table[:10])
+    check_it_ends_soon(lambda: forest.shap_values(table), within=1)
+    check_it_ends_soon(lambda: forest._fitted.native.shap_magnitude_sums(table, n_jobs), within=1)
+    np.testing.assert_array_equal(forest.shap_values(table[:10]), expected)
 
 
 def test_the_preparation_of_huge_trees_ends_soon(table):
@@ -207,7 +216,7 @@ def the_very_first_call_imports_nothing():
 
 
 def test_the_very_first_call_imports_nothing():
-    ended = alone(the_very_first_call_imports_nothing)
+    ended = run_in_new_process(the_very_first_call_imports_nothing)
     assert (ended.code, ended.out) == (0, "3 3\n"), ended.err
 
 

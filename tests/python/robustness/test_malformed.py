@@ -1,4 +1,4 @@
-"""Sparse matrices whose parts do not fit together are refused: scipy's own conversions read and write out of bounds."""
+"""Test that sparse matrices with wrong indices are refused: scipy would read and write out of bounds."""
 
 import os
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from alone import alone, assert_silent, exit_code, forked
 from isoxide import IsolationForest
+from new_process import assert_silent, exit_code, run_in_fork, run_in_new_process
 
 pytestmark = pytest.mark.slow
 
@@ -20,12 +20,12 @@ def matrix(layout, dtype):
 
 
 def row_ends_beyond(X):
-    """No row ends where the last one does: scipy looks at none of them where there seems to be nothing stored."""
+    """Set the ends of rows beyond the cells; scipy does not check them if the last one says that no cell is stored."""
     X.indptr[1:-1] = FAR
     X.indptr[-1] = 0
 
 
-def fewer_than_nothing(X):
+def negative_number_of_cells(X):
     X.indptr[1:-1] = FAR
     X.indptr[-1] = -1
 
@@ -59,7 +59,7 @@ def column_before(X):
     X.col[:9] = -5
 
 
-COMPRESSED = (row_ends_beyond, fewer_than_nothing, differences_that_overflow, index_beyond, index_before)
+COMPRESSED = (row_ends_beyond, negative_number_of_cells, differences_that_overflow, index_beyond, index_before)
 DAMAGE = {
     "csr": COMPRESSED,
     "csc": COMPRESSED,
@@ -68,8 +68,7 @@ DAMAGE = {
 }
 
 
-def refused(layout, dtype):
-    """Each in a process of its own, since what is written out of bounds may only tell much later."""
+def print_calls_that_are_not_refused(layout, dtype):
     forest = IsolationForest(n_estimators=2, random_state=0).fit(matrix("csr", np.float32))
 
     def check(damage, call):
@@ -80,12 +79,13 @@ def refused(layout, dtype):
 
     for damage in DAMAGE[layout]:
         for call in (IsolationForest(n_estimators=2).fit, forest.predict):
-            if code := exit_code(forked(check, damage, call)):
+            # Each call has its own process, since a write out of bounds may crash a process much later.
+            if code := exit_code(run_in_fork(check, damage, call)):
                 print(f"{call.__name__} with {damage.__name__}: {code}")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("layout", DAMAGE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_parts_that_do_not_fit_are_refused(layout, dtype):
-    assert_silent(alone(refused, layout, dtype))
+def test_wrong_indices_are_refused(layout, dtype):
+    assert_silent(run_in_new_process(print_calls_that_are_not_refused, layout, dtype))

@@ -12,8 +12,8 @@ import joblib
 import numpy as np
 import pytest
 
-from alone import alone, assert_silent, exit_code, forked, pool_threads
 from isoxide import IsolationForest, RankReference, rank_features
+from new_process import assert_silent, exit_code, pool_threads, run_in_fork, run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -82,15 +82,15 @@ def fork_of_a_fork(seed):
 
     def child():
         check_with_own_pool(work)
-        grandchild = forked(check_with_own_pool, work)
+        grandchild = run_in_fork(check_with_own_pool, work)
         assert exit_code(grandchild) == 0
         work.check()
 
     def idle_child():
         # This child makes no pool of its own, so the grandchild inherits the pool of the parent.
-        assert exit_code(forked(check_with_own_pool, work)) == 0
+        assert exit_code(run_in_fork(check_with_own_pool, work)) == 0
 
-    children = [forked(child), forked(idle_child), forked(check_with_own_pool, work)]
+    children = [run_in_fork(child), run_in_fork(idle_child), run_in_fork(check_with_own_pool, work)]
     work.check()
     assert [exit_code(child) for child in children] == [0, 0, 0]
     work.check()
@@ -98,7 +98,7 @@ def fork_of_a_fork(seed):
 
 @needs_fork
 def test_a_fork_and_a_fork_of_a_fork_work_in_parallel(seed):
-    assert_silent(alone(fork_of_a_fork, seed))
+    assert_silent(run_in_new_process(fork_of_a_fork, seed))
 
 
 def fork_during_calls(seed):
@@ -139,7 +139,7 @@ def fork_during_calls(seed):
     pauses = np.random.default_rng(seed).uniform(0, 0.02, FORKS)
     for pause in pauses:
         time.sleep(pause)
-        code = exit_code(forked(child))
+        code = exit_code(run_in_fork(child))
         if code:
             failures.append(code)
             break
@@ -151,8 +151,8 @@ def fork_during_calls(seed):
 
 
 @needs_fork
-def test_forks_while_other_threads_fit_score_and_rank(seed):
-    assert_silent(alone(fork_during_calls, seed))
+def test_a_child_forked_while_other_threads_work_fits_and_scores(seed):
+    assert_silent(run_in_new_process(fork_during_calls, seed))
 
 
 def fork_while_the_pool_is_made(seed):
@@ -167,17 +167,17 @@ def fork_while_the_pool_is_made(seed):
         thread = threading.Thread(target=score)
         thread.start()
         time.sleep(pause)
-        grandchild = forked(score)
+        grandchild = run_in_fork(score)
         thread.join()
         assert exit_code(grandchild) == 0
 
     for pause in pauses:
-        assert exit_code(forked(child, pause)) == 0
+        assert exit_code(run_in_fork(child, pause)) == 0
 
 
 @needs_fork
-def test_forks_while_the_threads_are_made(seed):
-    assert_silent(alone(fork_while_the_pool_is_made, seed))
+def test_a_child_forked_while_the_threads_are_made_scores(seed):
+    assert_silent(run_in_new_process(fork_while_the_pool_is_made, seed))
 
 
 def multiprocessing_pool(method, seed):
@@ -204,13 +204,13 @@ METHODS = [pytest.param("fork", marks=needs_fork), "spawn", pytest.param("forkse
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_pool_of_multiprocessing(method, seed):
-    assert_silent(alone(multiprocessing_pool, method, seed))
+def test_workers_of_a_multiprocessing_pool_give_equal_results(method, seed):
+    assert_silent(run_in_new_process(multiprocessing_pool, method, seed))
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_an_executor_of_processes(method, seed):
-    assert_silent(alone(executor, method, seed))
+def test_workers_of_a_process_executor_give_equal_results(method, seed):
+    assert_silent(run_in_new_process(executor, method, seed))
 
 
 def joblib_backend(backend, seed):
@@ -221,8 +221,8 @@ def joblib_backend(backend, seed):
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
-def test_workers_of_joblib(backend, seed):
-    assert_silent(alone(joblib_backend, backend, seed))
+def test_workers_of_joblib_give_equal_results(backend, seed):
+    assert_silent(run_in_new_process(joblib_backend, backend, seed))
 
 
 class Server:
@@ -230,7 +230,7 @@ class Server:
 
     def __init__(self, work: Work) -> None:
         self.pipe, child_end = multiprocessing.Pipe()
-        self.process = forked(self.serve, work, child_end)
+        self.process = run_in_fork(self.serve, work, child_end)
         child_end.close()
 
     @staticmethod
@@ -249,7 +249,7 @@ class Server:
             else:
                 pipe.send(work.fit().score_samples(X))
 
-    def ask(self, request):
+    def answer(self, request):
         self.pipe.send(request)
         assert self.pipe.poll(60), f"no answer to {request}"
         return self.pipe.recv()
@@ -267,14 +267,14 @@ def prefork_server(seed):
                 (start, start + int(r.integers(1, 50))) if method == "rank" else (start, int(r.integers(300, 40_000)))
             )
             expected = work.ranks if method == "rank" else work.scores
-            np.testing.assert_array_equal(server.ask((method, rows)), expected[slice(*rows)])
+            np.testing.assert_array_equal(server.answer((method, rows)), expected[slice(*rows)])
 
     servers = [Server(work) for _ in range(4)]
     for server in servers:
         serve(server)
     work.check()
     # A worker is killed in the middle of its work and replaced, while the master is scoring.
-    assert servers[1].ask("work forever") == "begun"
+    assert servers[1].answer("work forever") == "begun"
     stop = threading.Event()
 
     def master():
@@ -297,5 +297,5 @@ def prefork_server(seed):
 
 
 @needs_fork
-def test_a_prefork_server_whose_worker_is_killed_and_replaced(seed):
-    assert_silent(alone(prefork_server, seed))
+def test_a_prefork_server_works_if_a_worker_is_killed_and_replaced(seed):
+    assert_silent(run_in_new_process(prefork_server, seed))

@@ -77,11 +77,11 @@ class Cluster:
         self.port = free_port()
         self.url = f"spark://127.0.0.1:{self.port}"
 
-    def start(self, kind, *arguments):
-        log = self.folder / f"{kind}{len(self.processes)}.log"
+    def start(self, role, *arguments):
+        log = self.folder / f"{role}{len(self.processes)}.log"
         home = str(pathlib.Path(isoxide.__file__).parents[1])
         environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "PYTHONPATH": home}
-        command = [SPARK_CLASS, f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", "127.0.0.1", *arguments]
+        command = [SPARK_CLASS, f"org.apache.spark.deploy.{role.lower()}.{role}", "--host", "127.0.0.1", *arguments]
         with log.open("w") as out:
             process = subprocess.Popen(
                 list(map(str, command)), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment,
@@ -143,19 +143,19 @@ def running(tmp_path_factory):
         yield both
 
 
-def test_a_cluster_has_the_results_of_memory(running, seed):
+def test_a_cluster_gives_the_results_of_memory(running, seed):
     spark, _ = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 4)
     table = isoxide.spark.table(df, order_by=KEY)
     forest = table.fit(IsolationForest(contamination=0.02, random_state=0), features=FEATURES)
-    theirs = in_memory(expected, contamination=0.02)
-    assert_same_forest(forest, theirs)
-    assert_scored(table.score(forest), expected, theirs)
+    expected_forest = in_memory(expected, contamination=0.02)
+    assert_same_forest(forest, expected_forest)
+    assert_scored(table.score(forest), expected, expected_forest)
     rows = expected.slice(100, 40)
-    ours = table.rank_features(rows, features=FEATURES, nan_policy="omit")
-    ranks = isoxide.rank_features(rows, expected, features=FEATURES, nan_policy="omit")
-    np.testing.assert_array_equal(ours.percentiles, ranks.percentiles)
+    ranks = table.rank_features(rows, features=FEATURES, nan_policy="omit")
+    expected_ranks = isoxide.rank_features(rows, expected, features=FEATURES, nan_policy="omit")
+    np.testing.assert_array_equal(ranks.percentiles, expected_ranks.percentiles)
 
 
 def slow(batches):
@@ -201,7 +201,7 @@ class Killer(threading.Thread):
 # A killed executor loses its sorted keys, its shuffled rows and its cached scores. The second long stage sorts the
 # keys, the third one looks up rows by them, and the fifth stage of a detection computes scores.
 @pytest.mark.parametrize("stages", [2, 3])
-def test_a_worker_is_killed_during_a_fit(running, seed, stages):
+def test_a_fit_survives_the_death_of_a_worker(running, seed, stages):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 9)
@@ -209,22 +209,22 @@ def test_a_worker_is_killed_during_a_fit(running, seed, stages):
     params = IsolationForest(contamination=0.02, random_state=0)
     killer = Killer(spark, cluster, stages)
     with killer.at_work():
-        ours = isoxide.spark.table(df, order_by=KEY).fit(params, features=FEATURES)
+        forest = isoxide.spark.table(df, order_by=KEY).fit(params, features=FEATURES)
     print("killed", killer.killed)
-    assert_same_forest(ours, in_memory(expected, contamination=0.02))
+    assert_same_forest(forest, in_memory(expected, contamination=0.02))
 
 
-def test_a_worker_is_killed_during_a_detection(running, seed):
+def test_a_detection_survives_the_death_of_a_worker(running, seed):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 9)
     df = df.mapInArrow(slow, df.schema)
     killer = Killer(spark, cluster, 5)
     with killer.at_work():
-        ours = isoxide.spark.table(df).detect(entity="actor", time="day", contamination=0.02)
+        findings = isoxide.spark.table(df).detect(entity="actor", time="day", contamination=0.02)
     print("killed", killer.killed)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
-    assert_same_findings(ours, isoxide.ueba.detect(table, contamination=0.02))
+    assert_same_findings(findings, isoxide.ueba.detect(table, contamination=0.02))
 
 
 def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyspark
 import pytest
+from numpy.testing import assert_array_equal
 from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
 from sklearn.exceptions import NotFittedError
 
@@ -38,7 +39,7 @@ def spark(tmp_path_factory):
 @pytest.mark.parametrize(
     ("version", "message"), [(None, "needs PySpark: pip"), ("3.5.1", "needs PySpark 4, this is 3.5.1: pip")]
 )
-def test_without_pyspark(monkeypatch, version, message):
+def test_the_message_without_pyspark_says_what_to_install(monkeypatch, version, message):
     for name in [name for name in sys.modules if name.startswith("isoxide.spark")]:
         monkeypatch.delitem(sys.modules, name)
     if version is None:
@@ -50,21 +51,35 @@ def test_without_pyspark(monkeypatch, version, message):
 
 
 @pytest.mark.parametrize("n_partitions", PARTITIONS)
-def test_fit(spark, seed, n_partitions):
+def test_a_fitted_forest_equals_that_of_memory(spark, seed, n_partitions):
     expected = actor_days(seed)
-    ours = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions), order_by=KEY).fit(features=FEATURES)
-    assert_same_forest(ours, in_memory(expected))
+    forest = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions), order_by=KEY).fit(features=FEATURES)
+    assert_same_forest(forest, in_memory(expected))
 
 
 @pytest.mark.parametrize("n_partitions", PARTITIONS)
-def test_scores(spark, seed, n_partitions):
+def test_scores_equal_those_of_memory(spark, seed, n_partitions):
     expected = actor_days(seed)
     forest = in_memory(expected, contamination=0.02)
     assert_scored(isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).score(forest), expected, forest)
 
 
+def test_explanations_and_importances_equal_those_of_memory(spark, seed):
+    rows = actor_days(seed)
+    forest = in_memory(rows)
+    table = isoxide.spark.table(shuffled(spark, rows, seed, 5))
+    explained = table.explain(forest, top=2).orderBy(KEY).toArrow()
+    expected = forest.explain(rows.select(FEATURES), top=2)
+    names = np.array(FEATURES)[expected.indices]
+    for k in (1, 2):
+        assert explained[f"top_{k}_feature"].to_pylist() == names[:, k - 1].tolist()
+        assert_array_equal(explained[f"top_{k}_contribution"].to_numpy(), np.asarray(expected)[:, k - 1])
+        assert_array_equal(explained[f"top_{k}_share"].to_numpy(), expected.share()[:, k - 1])
+    assert_array_equal(table.importance(forest), forest.importance(rows.select(FEATURES)))
+
+
 @pytest.mark.parametrize("n_partitions", [1, 7])
-def test_offsets(spark, seed, n_partitions):
+def test_offsets_equal_those_of_memory(spark, seed, n_partitions):
     expected = actor_days(seed)
     df = shuffled(spark, expected, seed, n_partitions)
     table = isoxide.spark.table(df, order_by=KEY)
@@ -83,16 +98,15 @@ def test_offsets(spark, seed, n_partitions):
     ],
     ids=str,
 )
-def test_parameters(spark, seed, params):
+def test_forests_of_any_parameters_equal_those_of_memory(spark, seed, params):
     expected = actor_days(seed, 700)
     unfitted = IsolationForest(random_state=0, **params)
-    ours = isoxide.spark.table(shuffled(spark, expected, seed, 3), order_by=KEY).fit(unfitted, features=FEATURES)
+    forest = isoxide.spark.table(shuffled(spark, expected, seed, 3), order_by=KEY).fit(unfitted, features=FEATURES)
     assert not hasattr(unfitted, "offset_")
-    assert_same_forest(ours, in_memory(expected, **params))
+    assert_same_forest(forest, in_memory(expected, **params))
 
 
-def test_the_default_features(spark, seed):
-    # By default, all numeric columns except the key are features.
+def test_all_numeric_columns_except_the_key_are_features_by_default(spark, seed):
     expected = actor_days(seed, 300).append_column("id", pa.array(np.arange(300)))
     df = shuffled(spark, expected, seed)
     assert_same_forest(isoxide.spark.table(df, order_by="id").fit(), in_memory(expected))
@@ -133,17 +147,17 @@ def test_scores_are_lazy(spark):
 
 
 @pytest.mark.parametrize("n_partitions", [1, 7])
-def test_ranks(spark, seed, n_partitions):
+def test_ranks_equal_those_of_memory(spark, seed, n_partitions):
     expected = actor_days(seed, 1_000)
     df = shuffled(spark, expected, seed, n_partitions)
     rows = expected.slice(0, 50).to_pandas()
     for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "rank_last": "same"}):
-        ours = isoxide.spark.table(df).rank_features(rows, features=FEATURES, **options)
-        theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
-        assert ours.features == theirs.features
+        ranks = isoxide.spark.table(df).rank_features(rows, features=FEATURES, **options)
+        expected_ranks = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
+        assert ranks.features == expected_ranks.features
         for name in ("percentiles", "directions", "values", "order"):
-            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
-        assert type(ours.to_frame()) is type(theirs.to_frame())
+            np.testing.assert_array_equal(getattr(ranks, name), getattr(expected_ranks, name), err_msg=name)
+        assert type(ranks.to_frame()) is type(expected_ranks.to_frame())
 
 
 @pytest.mark.parametrize(
@@ -158,17 +172,27 @@ def test_ranks(spark, seed, n_partitions):
     ],
     ids=str,
 )
-def test_findings(spark, seed, n_partitions, options):
+def test_findings_equal_those_of_memory(spark, seed, n_partitions, options):
     # pandas computes no quantiles of booleans, so flags are integers.
     expected = actor_days(seed, flag=np.int8)
-    ours = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).detect(
+    findings = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).detect(
         entity="actor", time="day", **options
     )
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
-    assert_same_findings(ours, isoxide.ueba.detect(table, **options))
+    assert_same_findings(findings, isoxide.ueba.detect(table, **options))
 
 
-def test_findings_where_actors_have_several_rows_a_day(spark, seed):
+@pytest.mark.parametrize("n_partitions", [1, 5])
+def test_a_model_has_the_files_of_the_same_rows_in_memory(spark, seed, n_partitions):
+    rows = actor_days(seed, 900)
+    names, options = {"entity": "actor", "time": "day"}, {"n_estimators": 10, "contamination": 0.02, "groups": "team"}
+    ours = isoxide.spark.table(shuffled(spark, rows, seed, n_partitions)).fit_model(**names, **options)
+    theirs = isoxide.ueba.Model.fit(isoxide.ueba.read_table(rows.to_pandas(), **names), **options)
+    assert ours._data.files == theirs._data.files
+    assert ours.id == theirs.id
+
+
+def test_findings_of_several_rows_per_actor_and_day_equal_those_of_memory(spark, seed):
     days = actor_days(seed, 800, flag=np.int8)
     pairs = days["day"].to_numpy().astype("datetime64[D]").astype(np.int64) // 2 * 2
     expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
@@ -176,12 +200,12 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     df = shuffled(spark, expected, seed)
     with pytest.raises(ValueError, match="repeat the 'actor', 'day' of an earlier row, such as actor='actor0"):
         isoxide.spark.table(df).detect(entity="actor", time="day")
-    ours = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
+    findings = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
-    theirs = isoxide.ueba.detect(table, contamination=0.02)
+    expected_findings = isoxide.ueba.detect(table, contamination=0.02)
     # Spark does not count shared keys if `order_by` distinguishes the rows.
-    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
-    assert_same_findings(ours, theirs)
+    expected_findings.manifest["profile"]["n_duplicate_keys"] = findings.manifest["profile"]["n_duplicate_keys"]
+    assert_same_findings(findings, expected_findings)
 
 
 UNUSUAL_KEYS = {
@@ -192,7 +216,7 @@ UNUSUAL_KEYS = {
 
 
 @pytest.mark.parametrize("keys", UNUSUAL_KEYS)
-def test_findings_of_unusual_tables(spark, seed, keys):
+def test_findings_of_unusual_keys_and_types_equal_those_of_memory(spark, seed, keys):
     n = 400
     r = np.random.default_rng(seed)
     x = r.normal(size=n)
@@ -211,17 +235,17 @@ def test_findings_of_unusual_tables(spark, seed, keys):
         }
     )
     options = {"contamination": 0.02, "groups": "actor", "min_group": 5}
-    ours = isoxide.spark.table(shuffled(spark, table, seed), order_by="row").detect(
+    findings = isoxide.spark.table(shuffled(spark, table, seed), order_by="row").detect(
         entity="actor", time="day", **options
     )
     read = isoxide.ueba.read_table(table, entity="actor", time="day")
     assert read.features == ("bytes [MB]", "amount", "flag")
-    theirs = isoxide.ueba.detect(read, **options)
-    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
-    assert_same_findings(ours, theirs)
+    expected_findings = isoxide.ueba.detect(read, **options)
+    expected_findings.manifest["profile"]["n_duplicate_keys"] = findings.manifest["profile"]["n_duplicate_keys"]
+    assert_same_findings(findings, expected_findings)
 
 
-def test_bad_input(spark, seed):
+def test_wrong_arguments_are_refused(spark, seed):
     expected = actor_days(seed, 100)
     df = shuffled(spark, expected, seed)
     forest = in_memory(expected)
@@ -280,7 +304,7 @@ def test_cached_data_is_released(spark, seed):
 
 
 @pytest.mark.parametrize("name", isoxide.spark.__all__)
-def test_examples(spark, name):
+def test_examples_run(spark, name):
     runner = doctest.DocTestRunner()
     public = getattr(isoxide.spark, name)
     for test in doctest.DocTestFinder().find(public, name, module=False, globs={}):

@@ -1,4 +1,4 @@
-"""DataFrames of Spark as partitions, on this machine: partitions, the order of rows, and refusals of workers."""
+"""Test the engine for Spark DataFrames: partitions, the order of rows, and exceptions of workers."""
 
 import contextlib
 import datetime
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyspark import TaskContext, cloudpickle
 from pyspark.errors import PythonException
-from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
+from pyspark.sql import functions as F  # noqa: N812 (its usual name)
 
 from isoxide import IsolationForest
 from isoxide._partitioned.aggregators import Aggregator
@@ -35,7 +35,7 @@ def spark(tmp_path_factory):
         yield session
 
 
-# Spark's own: it wraps mapInArrow in what needs pandas, and the sockets to its JVM are closed when it ends.
+# The ignored warnings are Spark's own: it uses pandas in mapInArrow, and closes sockets to its JVM only at the end.
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.spark,
@@ -45,7 +45,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
-# The aggregators below travel to workers, which do not know this module.
+# Spark sends the aggregators below to workers, which cannot import this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
@@ -64,7 +64,7 @@ def closed(table):
 
 
 class Report(Aggregator):
-    """What each partition had: its number and columns, and how often states were merged."""
+    """Collect the number, rows and types of each partition, and count how often states are merged."""
 
     def __init__(self, columns):
         self.columns = tuple(columns)
@@ -92,11 +92,11 @@ class Report(Aggregator):
         return state
 
 
-class Fails(Aggregator):
-    """Raises in a worker that has rows, or while states are merged."""
+class FailingAggregator(Aggregator):
+    """Raise an error in a worker that has rows (`accumulate`), or when states are merged (`merge`)."""
 
-    def __init__(self, error, where):
-        self.columns, self.error, self.where = ("id",), error, where
+    def __init__(self, error, method):
+        self.columns, self.error, self.method = ("id",), error, method
 
     def init(self, partition):
         return 0
@@ -105,13 +105,13 @@ class Fails(Aggregator):
         return state + batch.num_rows
 
     def accumulate(self, partition, batches):
-        # All are read: Spark does not go on with a worker that leaves some.
-        if super().accumulate(partition, batches) and self.where == "accumulate":
+        # All batches are read: Spark does not continue with a worker that leaves some.
+        if super().accumulate(partition, batches) and self.method == "accumulate":
             raise self.error
         return 0
 
     def merge(self, states):
-        if self.where == "merge" and TaskContext.get() is not None:
+        if self.method == "merge" and TaskContext.get() is not None:
             raise self.error
         return 0
 
@@ -125,37 +125,37 @@ def report(df, columns):
 
 
 @pytest.mark.parametrize("n_partitions", [1, 2, 7])
-def test_partitions_are_those_of_the_frame(spark, seed, n_partitions):
-    found = report(shuffled(spark, actor_days(seed, 300), seed, n_partitions), ["share", "actor"])
-    assert found["partitions"] == list(range(n_partitions))
-    assert found["rows"] == 300
-    assert found["types"] == ["double", "string"]
-    assert found["merges"] == 1
+def test_an_aggregator_reads_each_partition_of_the_frame(spark, seed, n_partitions):
+    result = report(shuffled(spark, actor_days(seed, 300), seed, n_partitions), ["share", "actor"])
+    assert result["partitions"] == list(range(n_partitions))
+    assert result["rows"] == 300
+    assert result["types"] == ["double", "string"]
+    assert result["merges"] == 1
 
 
 def test_many_states_are_merged_by_workers(spark):
-    found = report(spark.range(1_000, numPartitions=70), ["id"])
-    assert found["partitions"] == list(range(70))
-    assert found["rows"] == 1_000
-    assert 2 <= found["merges"] <= 1 + 9
+    result = report(spark.range(1_000, numPartitions=70), ["id"])
+    assert result["partitions"] == list(range(70))
+    assert result["rows"] == 1_000
+    assert 2 <= result["merges"] <= 1 + 9
     assert report(spark.range(5), []) == {"partitions": [0, 1], "rows": 5, "types": ["int8"], "merges": 1}
 
 
-def test_large_states_are_merged_a_few_at_a_time(spark, monkeypatch):
+def test_large_states_are_merged_in_small_groups(spark, monkeypatch):
     monkeypatch.setattr("isoxide.spark._engine._MAX_MERGED_BYTES", 100)
-    found = report(spark.range(100, numPartitions=9), ["id"])
-    assert found["partitions"] == list(range(9))
-    assert found["merges"] > 4
+    result = report(spark.range(100, numPartitions=9), ["id"])
+    assert result["partitions"] == list(range(9))
+    assert result["merges"] > 4
 
 
-def test_partitions_without_rows_are_partitions_too(spark):
+def test_partitions_without_rows_keep_their_numbers(spark):
     df = spark.range(100).repartition(5, F.lit(1))
     assert report(df, ["id"]) == {"partitions": list(range(5)), "rows": 100, "types": ["int64"], "merges": 1}
-    nothing = spark.range(100, numPartitions=3).where("id < 0")
-    assert report(nothing, ["id"]) == {"partitions": [0, 1, 2], "rows": 0, "types": None, "merges": 1}
+    empty = spark.range(100, numPartitions=3).where("id < 0")
+    assert report(empty, ["id"]) == {"partitions": [0, 1, 2], "rows": 0, "types": None, "merges": 1}
 
 
-def test_a_frame_without_partitions_is_one_without_batches(spark):
+def test_a_frame_without_partitions_has_no_rows(spark):
     df = spark.range(10).where("false")
     assert report(df, ["id"]) == {"partitions": [-1], "rows": 0, "types": None, "merges": 0}
     with closed(SparkEngine(df, order_by=["id"])) as table:
@@ -165,26 +165,26 @@ def test_a_frame_without_partitions_is_one_without_batches(spark):
 
 
 @pytest.mark.parametrize(("n_partitions", "shuffle_partitions"), [(1, "9"), (2, "1"), (7, "4"), (64, "9")])
-def test_rows_by_number_and_numbers_of_rows(spark, seed, n_partitions, shuffle_partitions):
+def test_rows_are_fetched_by_number_and_numbers_are_found_by_key(spark, seed, n_partitions, shuffle_partitions):
     expected = actor_days(seed)
     df = shuffled(spark, expected, seed, n_partitions)
     rng = np.random.default_rng(seed)
-    some = np.sort(rng.choice(len(expected), 200, replace=False))
+    numbers = np.sort(rng.choice(len(expected), 200, replace=False))
     with (
         setting(spark, "spark.sql.shuffle.partitions", shuffle_partitions),
         closed(SparkEngine(df, order_by=KEY)) as table,
     ):
         assert table.count() == len(expected)
         assert_same_table(
-            table.fetch(some, ["share", "team", "day"]), expected.select(["share", "team", "day"]).take(some)
+            table.fetch(numbers, ["share", "team", "day"]), expected.select(["share", "team", "day"]).take(numbers)
         )
-        places = rng.permutation(some)
-        assert table.row_numbers(expected.take(places)).tolist() == places.tolist()
-        everything = table.fetch(np.arange(len(expected)), expected.column_names)
-    assert_same_table(everything, expected)
+        permuted = rng.permutation(numbers)
+        assert table.row_numbers(expected.take(permuted)).tolist() == permuted.tolist()
+        all_rows = table.fetch(np.arange(len(expected)), expected.column_names)
+    assert_same_table(all_rows, expected)
 
 
-def test_skewed_partitions(spark, seed):
+def test_rows_of_skewed_partitions_are_fetched_in_order(spark, seed):
     expected = actor_days(seed, 1_000)
     df = shuffled(spark, expected, seed).repartition(6, F.when(F.col("team") == "team1", 1).otherwise(2))
     with closed(SparkEngine(df, order_by=KEY)) as table:
@@ -204,7 +204,7 @@ KEYS = {
     "decimal": (pa.decimal128(38, 2), [decimal.Decimal(f"{i}.10") for i in (-(10**30), -1, 0, 1, 2, 10**30)]),
     "date": (pa.date32(), [datetime.date(1, 1, 1), datetime.date(1969, 12, 31), datetime.date(2025, 1, 1)]),
     "time": (pa.timestamp("us"), [datetime.datetime(2025, 1, 1, 0, 0, 0, i) for i in (0, 1, 999_999)]),
-    # Two of these are the same time of day in New York, an hour apart.
+    # Two of these instants are an hour apart, but have the same local time in New York.
     "instant": (
         pa.timestamp("us", "UTC"),
         [datetime.datetime(2025, 11, 2, hour, 30, tzinfo=UTC) for hour in (4, 5, 6, 7)],
@@ -213,21 +213,21 @@ KEYS = {
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
-@pytest.mark.parametrize("kind", KEYS)
-def test_types_of_keys(spark, seed, kind, zone):
-    if zone != "UTC" and kind not in ("instant", "time", "date"):
+@pytest.mark.parametrize("key_type", KEYS)
+def test_keys_of_any_type_are_ordered(spark, seed, key_type, zone):
+    if zone != "UTC" and key_type not in ("instant", "time", "date"):
         return
-    arrow, values = KEYS[kind]
-    expected = pa.table({"key": pa.array(values, arrow), "x": np.arange(len(values))})
+    arrow_type, values = KEYS[key_type]
+    expected = pa.table({"key": pa.array(values, arrow_type), "x": np.arange(len(values))})
     with (
         setting(spark, "spark.sql.session.timeZone", zone),
         closed(SparkEngine(shuffled(spark, expected, seed, 3), order_by=["key"])) as table,
     ):
-        assert table.schema.field("key").type == arrow
+        assert table.schema.field("key").type == arrow_type
         assert table.count() == len(values)
         assert_same_table(table.fetch(np.arange(1, len(values)), ["x", "key"]), expected.select(["x", "key"]).slice(1))
         assert table.row_numbers(expected).tolist() == expected["x"].to_pylist()
-        assert table.aggregate(Report(["key"]))["types"] == [str(arrow)]
+        assert table.aggregate(Report(["key"]))["types"] == [str(arrow_type)]
 
 
 @pytest.mark.parametrize(
@@ -240,15 +240,15 @@ def test_types_of_keys(spark, seed, kind, zone):
         "CAST(id AS STRING) COLLATE UTF8_LCASE",
     ],
 )
-def test_keys_without_an_order_of_ours(spark, column):
+def test_keys_of_types_without_an_order_are_refused(spark, column):
     df = spark.range(3).selectExpr(f"{column} AS key")
     with pytest.raises(ValueError, match=r"order_by has 'key', which is .*; name columns of numbers"):
         SparkEngine(df, order_by=["key"])
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "3", "10000"])
-def test_rows_that_share_a_key(spark, batch):
-    # Within a batch or on both sides of its end, whatever that is.
+def test_rows_that_share_a_key_are_refused(spark, batch):
+    # The rows may be in the same batch or in two batches.
     df = spark.range(40).selectExpr("CASE WHEN id IN (6, 7, 8) THEN 5 ELSE id END AS id", "'a' AS who")
     with (
         setting(spark, "spark.sql.execution.arrow.maxRecordsPerBatch", batch),
@@ -259,7 +259,7 @@ def test_rows_that_share_a_key(spark, batch):
 
 
 @pytest.mark.parametrize("values", ["double('NaN'), float('NaN')", "0.0D, -0.0D"])
-def test_numbers_that_are_equal_to_spark(spark, values):
+def test_keys_that_spark_considers_equal_are_refused(spark, values):
     df = spark.sql(f"SELECT explode(array({values}, 1.0D)) AS id")
     with (
         closed(SparkEngine(df, order_by=["id"])) as table,
@@ -268,7 +268,7 @@ def test_numbers_that_are_equal_to_spark(spark, values):
         table.count()
 
 
-def test_keys_with_nulls(spark):
+def test_keys_with_nulls_are_refused(spark):
     df = spark.range(40).selectExpr("IF(id % 10 = 3, NULL, id) AS id", "date'2025-01-01' AS day")
     with (
         closed(SparkEngine(df, order_by=["day", "id"])) as table,
@@ -277,7 +277,7 @@ def test_keys_with_nulls(spark):
         table.count()
 
 
-def test_columns_of_any_name(spark, seed):
+def test_columns_may_have_any_name(spark, seed):
     names = ["a.b", "a`b", "a", "A", "", "c1", "wanted", "k0", "__isoxide_row"]
     expected = pa.table({name: np.arange(20) * (i + 1) for i, name in enumerate(names)})
     with closed(SparkEngine(shuffled(spark, expected, seed), order_by=["a.b", "A"])) as table:
@@ -288,14 +288,14 @@ def test_columns_of_any_name(spark, seed):
         assert table.aggregate(Report(["A", "a`b"]))["rows"] == 20
 
 
-def test_columns_of_any_type(spark):
+def test_columns_may_have_any_type(spark):
     df = spark.sql("SELECT id, parse_json('1') AS v, array(id) AS a, interval 1 month AS i FROM range(9)")
     with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.schema.names == ["id", "v", "a", "i"]
         assert table.fetch(np.array([4]), ["id", "a"]).to_pydict() == {"id": [4], "a": [[4]]}
 
 
-def test_what_is_no_table(spark):
+def test_wrong_arguments_are_refused(spark):
     with pytest.raises(TypeError, match="df must be a Spark DataFrame, not dict"):
         SparkEngine({"id": [1]})
     df = spark.range(3)
@@ -308,35 +308,35 @@ def test_what_is_no_table(spark):
     assert SparkEngine(df).count() == 3
 
 
-def test_what_workers_refuse_is_refused_here(spark):
+def test_errors_of_workers_are_raised_with_their_class_and_message(spark):
     df = spark.range(100, numPartitions=4)
     table = SparkEngine(df)
-    with pytest.raises(ValueError, match=r"^the words 'and' Ω$") as caught:
-        table.aggregate(Fails(ValueError("the words 'and' Ω"), "accumulate"))
+    with pytest.raises(ValueError, match=r"^a message 'with' Ω$") as caught:
+        table.aggregate(FailingAggregator(ValueError("a message 'with' Ω"), "accumulate"))
     assert "in accumulate\n    raise self.error" in str(caught.value.__cause__)
-    with pytest.raises(TypeError, match=r"^other words$"):
-        table.aggregate(Fails(TypeError("other words"), "accumulate"))
+    with pytest.raises(TypeError, match=r"^another message$"):
+        table.aggregate(FailingAggregator(TypeError("another message"), "accumulate"))
     with pytest.raises(ValueError, match=r"^unreadable$"):
-        table.aggregate(Fails(pa.ArrowInvalid("unreadable"), "accumulate"))
-    # Whatever else goes wrong may go well when Spark tries again.
+        table.aggregate(FailingAggregator(pa.ArrowInvalid("unreadable"), "accumulate"))
+    # Spark repeats the task after any other error, since it may succeed then, and raises its own exception.
     with pytest.raises(PythonException, match="KeyError"):
-        table.aggregate(Fails(KeyError("x"), "accumulate"))
+        table.aggregate(FailingAggregator(KeyError("x"), "accumulate"))
 
 
-@pytest.mark.parametrize("where", ["accumulate", "merge"])
-def test_what_is_refused_among_many_partitions(spark, where, monkeypatch):
+@pytest.mark.parametrize("method", ["accumulate", "merge"])
+def test_errors_are_raised_when_workers_merge_states(spark, method, monkeypatch):
     monkeypatch.setattr("isoxide.spark._engine._MAX_DRIVER_STATES", 4)
-    with pytest.raises(ValueError, match=r"^words$"):
-        SparkEngine(spark.range(1_000, numPartitions=9)).aggregate(Fails(ValueError("words"), where))
+    with pytest.raises(ValueError, match=r"^message$"):
+        SparkEngine(spark.range(1_000, numPartitions=9)).aggregate(FailingAggregator(ValueError("message"), method))
 
 
-def unsteady(batches):
+def random_keys(batches):
     for batch in batches:
         yield pa.record_batch({"id": pa.array(batch["id"].to_numpy() + int.from_bytes(os.urandom(5), "big"))})
 
 
-def test_a_frame_that_comes_out_otherwise_each_time(spark):
-    df = spark.range(100).mapInArrow(unsteady, "id long")
+def test_a_frame_that_changes_between_passes_is_refused(spark):
+    df = spark.range(100).mapInArrow(random_keys, "id long")
     with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.count() == 100
         for rows in (np.array([1, 50]), np.arange(100)):
@@ -346,25 +346,25 @@ def test_a_frame_that_comes_out_otherwise_each_time(spark):
             table.row_numbers(pa.table({"id": [-1]}))
 
 
-def test_the_keys_are_sorted_once_and_given_back(spark, seed):
+def test_the_keys_are_sorted_once_and_released_at_the_end(spark, seed):
     expected = actor_days(seed, 200)
     before = set(cached(spark))
     table = SparkEngine(shuffled(spark, expected, seed), order_by=KEY)
     assert table.count() == 200
-    kept = table._sorted
+    first_sorted = table._sorted
     assert table.count() == 200
     table.fetch(np.array([5]), KEY)
-    assert table._sorted is kept
+    assert table._sorted is first_sorted
     spark.catalog.clearCache()
-    # They are sorted anew, as other partitions may come of it.
+    # The keys are sorted again, since Spark may divide them differently when it computes them again.
     assert_same_table(table.fetch(np.array([5]), KEY), expected.select(KEY).take([5]))
-    assert table._sorted is not kept
+    assert table._sorted is not first_sorted
     table.close()
     assert set(cached(spark)) <= before
 
 
 class Scores(Aggregator):
-    """Scores in workers, and the threads that these may use."""
+    """Compute scores in workers, and collect the number of threads that each may use."""
 
     def __init__(self, forest, columns):
         self.forest, self.columns = forest, columns
@@ -384,7 +384,7 @@ class Scores(Aggregator):
         return state
 
 
-def test_a_forest_is_brought_to_workers(spark, seed):
+def test_a_forest_is_broadcast_to_workers(spark, seed):
     expected = actor_days(seed, 500)
     forest = IsolationForest(n_estimators=20, random_state=0).fit(expected.select(FEATURES))
     with closed(SparkEngine(shuffled(spark, expected, seed, 3))) as table:

@@ -73,10 +73,10 @@ def polars_collected(frame, path):
     return pl.scan_parquet(path).filter(pl.col("row") >= 0).collect()
 
 
-def polars_pieces(frame, path):
+def polars_chunks(frame, path):
     """Return a frame of several chunks, with categories."""
-    whole = pl.from_pandas(frame).with_columns(pl.col("team").cast(pl.Categorical))
-    return pl.concat([whole[:1], whole[1:1], whole[1:3000], whole[3000:]], rechunk=False)
+    rows = pl.from_pandas(frame).with_columns(pl.col("team").cast(pl.Categorical))
+    return pl.concat([rows[:1], rows[1:1], rows[1:3000], rows[3000:]], rechunk=False)
 
 
 def datafusion_file(frame, path):
@@ -95,7 +95,7 @@ def arrow_table(frame, path):
     return pq.read_table(path)
 
 
-def arrow_pieces(frame, path):
+def arrow_chunks(frame, path):
     table = pq.read_table(path)
     return pa.concat_tables([table.slice(0, 10), table.slice(10, 0), table.slice(10)])
 
@@ -115,8 +115,8 @@ def pandas_frame(frame, path):
 
 
 SOURCES = [
-    duckdb_file, duckdb_query, duckdb_from_frame, polars_frame, polars_collected, polars_pieces, datafusion_file,
-    datafusion_query, arrow_table, arrow_pieces, arrow_nan, arrow_dataset, pandas_frame,
+    duckdb_file, duckdb_query, duckdb_from_frame, polars_frame, polars_collected, polars_chunks, datafusion_file,
+    datafusion_query, arrow_table, arrow_chunks, arrow_nan, arrow_dataset, pandas_frame,
 ]  # fmt: skip
 
 
@@ -125,18 +125,18 @@ SOURCES = [
 @pytest.mark.parametrize("batch_rows", [None, 333])
 def test_results_equal_those_in_memory(frame, path, make, batch_rows, tmp_path):
     source = make(frame, path)
-    theirs = SklearnForest(random_state=1, contamination=0.02).fit(frame[FEATURES])
+    expected = SklearnForest(random_state=1, contamination=0.02).fit(frame[FEATURES])
     params = IsolationForest(random_state=1, contamination=0.02)
     table = stream.open(source, batch_rows=batch_rows)
     forest = table.fit(params, features=FEATURES)
-    assert_same_forest(forest, theirs)
+    assert_same_forest(forest, expected)
     assert forest.to_bytes() == params.fit(frame[FEATURES]).to_bytes()
 
     assert table.write_scores(forest, tmp_path / "scores.parquet", keep=["row"]) == N
     scores = pd.read_parquet(tmp_path / "scores.parquet")
     assert_array_equal(scores["row"], frame["row"])
-    assert_array_equal(scores["score"], theirs.decision_function(frame[FEATURES]))
-    assert_array_equal(scores["anomaly"], theirs.predict(frame[FEATURES]) == -1)
+    assert_array_equal(scores["score"], expected.decision_function(frame[FEATURES]))
+    assert_array_equal(scores["anomaly"], expected.predict(frame[FEATURES]) == -1)
 
     offset = table.offset(forest, 0.3)
     assert offset == params.recalibrate(frame[FEATURES], contamination=0.3).offset_
@@ -144,9 +144,9 @@ def test_results_equal_those_in_memory(frame, path, make, batch_rows, tmp_path):
     rows = frame.iloc[np.flatnonzero(scores["anomaly"])[:40]]
     for options in ({"nan_policy": "omit"}, {"groups": "team", "tail": "both", "kind": "mean"}):
         ranks = table.rank_features(rows, features=FEATURES, **options)
-        expected = isoxide.rank_features(rows, frame, features=FEATURES, **options)
+        expected_ranks = isoxide.rank_features(rows, frame, features=FEATURES, **options)
         for name in ("percentiles", "values", "order", "directions"):
-            assert_array_equal(getattr(ranks, name), getattr(expected, name), err_msg=name)
+            assert_array_equal(getattr(ranks, name), getattr(expected_ranks, name), err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_results_equal_those_in_memory(frame, path, make, batch_rows, tmp_path):
         pytest.param(lambda table: table, id="pyarrow"),
     ],
 )
-def test_findings(make, seed):
+def test_findings_equal_those_in_memory(make, seed):
     frame = actor_days(seed)
     frame = pd.concat([frame, frame.iloc[3:9]], ignore_index=True).assign(row=lambda f: np.arange(len(f)))
     frame.loc[frame.index[-6:], "row"] = np.arange(3, 9)

@@ -1,4 +1,4 @@
-"""Tables that are read batch by batch: Parquet files and folders, datasets, streams."""
+"""Test that tables read in batches (files, folders, datasets, streams) have the same results as in memory."""
 
 import sys
 import threading
@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 
-from alone import alone
 from isoxide import IsolationForest, rank_features, stream, ueba
 from isoxide._frames import Source, open_source
+from new_process import run_in_new_process
 from partition_findings import NAMES, actor_days, assert_same_findings
 from partition_tables import frame_of, in_memory
 from stream_files import write_parts
@@ -72,95 +72,94 @@ def source(request, frame, tmp_path_factory):
 
 
 @pytest.mark.parametrize("batch_rows", [None, 333])
-def test_fit(source, features, expected, batch_rows):
-    forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
-    found = stream.open(source, batch_rows=batch_rows).fit(forest, features=features)
-    assert found.to_bytes() == expected.to_bytes()
+def test_a_fitted_forest_equals_that_of_memory(source, features, expected, batch_rows):
+    params = IsolationForest(random_state=expected.random_state, **PARAMETERS)
+    forest = stream.open(source, batch_rows=batch_rows).fit(params, features=features)
+    assert forest.to_bytes() == expected.to_bytes()
 
 
-def test_offset_and_ranks(source, frame, features, expected):
-    whole = in_memory(frame)[features]
+def test_the_offset_and_ranks_equal_those_of_memory(source, frame, features, expected):
     table = stream.open(source, batch_rows=333)
     offset = table.offset(expected, 0.25)
-    assert offset == np.percentile(expected.score_samples(whole), 25)
+    assert offset == np.percentile(expected.score_samples(in_memory(frame)[features]), 25)
     rows = frame.iloc[:20]
-    chosen = {"features": features, "nan_policy": "omit", "tail": "both", "groups": "group"}
-    found = table.rank_features(rows, **chosen)
-    assert_array_equal(found.percentiles, rank_features(rows, frame, **chosen).percentiles)
+    options = {"features": features, "nan_policy": "omit", "tail": "both", "groups": "group"}
+    ranks = table.rank_features(rows, **options)
+    assert_array_equal(ranks.percentiles, rank_features(rows, frame, **options).percentiles)
 
 
 @pytest.mark.parametrize("one_file", [True, False])
-def test_scores(source, frame, features, expected, tmp_path, one_file):
+def test_scores_are_written_with_the_requested_columns(source, frame, features, expected, tmp_path, one_file):
     out = tmp_path / ("scores.parquet" if one_file else "scores")
     table = stream.open(source, batch_rows=333)
     assert table.write_scores(expected, out, keep=["group", "normal"], rows_per_file=999) == N
-    found = pd.read_parquet(out)
+    written = pd.read_parquet(out)
     scores = expected.decision_function(in_memory(frame)[features])
-    assert_array_equal(found["score"], scores)
-    assert_array_equal(found["anomaly"], scores < 0)
-    assert found["group"].tolist() == frame["group"].tolist()
-    assert_array_equal(found["normal"], frame["normal"])
+    assert_array_equal(written["score"], scores)
+    assert_array_equal(written["anomaly"], scores < 0)
+    assert written["group"].tolist() == frame["group"].tolist()
+    assert_array_equal(written["normal"], frame["normal"])
     names = {path.name for path in tmp_path.rglob("*")}
     parts = {f"part-{k:05}.parquet" for k in range(6)}
     assert names == ({"scores.parquet"} if one_file else {"scores", "_SUCCESS", "_isoxide.json", *parts})
 
 
 @pytest.mark.slow
-def test_findings(seed, tmp_path):
+def test_findings_equal_those_of_memory(seed, tmp_path):
     frame = actor_days(seed)
     expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, groups="group")
     folder = write_parts(frame, tmp_path / "folder", 5)
-    found = stream.open(folder, batch_rows=100).detect(**NAMES, contamination=0.02, groups="group")
-    assert_same_findings(found, expected)
-    assert found.manifest["scores_sha256"] == expected.manifest["scores_sha256"]
-    assert found.manifest["source"] == str(folder)
+    findings = stream.open(folder, batch_rows=100).detect(**NAMES, contamination=0.02, groups="group")
+    assert_same_findings(findings, expected)
+    assert findings.manifest["scores_sha256"] == expected.manifest["scores_sha256"]
+    assert findings.manifest["source"] == str(folder)
     table = ueba.read_table(folder, **NAMES)
     assert (table.source, len(table.checksum)) == (str(folder), 64)
-    assert_same_findings(found, ueba.detect(table, contamination=0.02, groups="group"))
+    assert_same_findings(findings, ueba.detect(table, contamination=0.02, groups="group"))
 
 
 @pytest.mark.slow
-def test_rows_of_folders_named_by_a_column(seed, tmp_path):
+def test_names_of_folders_give_values_of_a_column(seed, tmp_path):
     frame = actor_days(seed, duplicates=0).sort_values("day", kind="stable", ignore_index=True)
     for day, rows in frame.groupby("day"):
         write_parts(rows.drop(columns="day"), tmp_path / "lake" / f"day={day}", 2)
     (tmp_path / "lake" / "_delta_log").mkdir()
     (tmp_path / "lake" / "_delta_log" / "0.parquet").write_text("no Parquet at all")
     assert open_source(tmp_path / "lake").schema.field("day").type == pa.string()
-    found = stream.open(tmp_path / "lake").detect(**NAMES, contamination=0.02)
+    findings = stream.open(tmp_path / "lake").detect(**NAMES, contamination=0.02)
     columns = [name for name in frame if name != "day"]
     expected = ueba.detect(ueba.read_table(frame[[*columns, "day"]], **NAMES), contamination=0.02)
-    assert_same_findings(found, expected)
+    assert_same_findings(findings, expected)
     for year in (2024, 2025):
         write_parts(frame.drop(columns="day"), tmp_path / "years" / f"year={year}", 1)
     assert open_source(tmp_path / "years").schema.field("year").type == pa.int64()
 
 
-def drifted(folder, change):
+def change_third_file(folder, change):
     path = sorted(folder.iterdir())[2]
     table = change(pq.read_table(path))
     pq.write_table(table, path)
     return path
 
 
-def test_schema_drift_names_file_and_column(folder, features):
-    path = drifted(folder, lambda table: table.drop_columns(["small"]))
+def test_a_missing_column_is_refused_by_file_and_column(folder, features):
+    path = change_third_file(folder, lambda table: table.drop_columns(["small"]))
     with pytest.raises(ValueError, match=f"{path} has no column 'small', but .*000.parquet has one"):
         stream.open(folder).fit(features=features)
 
 
-def test_a_type_that_drifts_names_file_and_column(folder, features):
+def test_a_different_type_is_refused_by_file_and_column(folder, features):
     def as_text(table):
-        place = table.column_names.index("normal")
-        return table.set_column(place, "normal", table["normal"].cast(pa.string()))
+        index = table.column_names.index("normal")
+        return table.set_column(index, "normal", table["normal"].cast(pa.string()))
 
-    path = drifted(folder, as_text)
+    path = change_third_file(folder, as_text)
     with pytest.raises(ValueError, match=f"column 'normal' is string in {path} and double in .*000.parquet"):
         stream.open(folder).fit(features=features)
 
 
-def test_columns_in_another_order_are_the_same_columns(folder, features, expected):
-    drifted(folder, lambda table: table.select(table.column_names[::-1]))
+def test_files_may_have_their_columns_in_any_order(folder, features, expected):
+    change_third_file(folder, lambda table: table.select(table.column_names[::-1]))
     forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
     assert stream.open(folder).fit(forest, features=features).to_bytes() == expected.to_bytes()
 
@@ -207,12 +206,12 @@ def test_a_file_that_changes_between_passes_is_reported(folder, features):
         (pa.table({"text": ["x"]}), ValueError, "none of its columns holds numbers"),
     ],
 )
-def test_sources_that_are_none(source, error, message):
+def test_objects_that_are_no_tables_are_refused(source, error, message):
     with pytest.raises(error, match=message):
         stream.open(source).fit()
 
 
-def test_other_refusals(tmp_path, folder, expected):
+def test_wrong_arguments_are_refused(tmp_path, folder, expected):
     with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         stream.open(_empty(tmp_path))
     with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
@@ -235,17 +234,17 @@ def _empty(tmp_path):
     return tmp_path / "empty"
 
 
-def test_scores_as_arrow_batches(frame, features, expected, tmp_path):
+def test_scores_are_read_as_arrow_batches(frame, features, expected, tmp_path):
     table = stream.open(frame, batch_rows=333)
     reader = table.score(expected, score="s", anomaly="a")
     assert reader.schema.names == [*frame, "s", "a"]
     first = reader.read_next_batch()
     assert first.num_rows == 333
-    found = pa.Table.from_batches([first, *reader])
+    scored = pa.Table.from_batches([first, *reader])
     scores = expected.decision_function(in_memory(frame)[features])
-    assert_array_equal(found["s"], scores)
-    assert_array_equal(found["a"], scores < 0)
-    assert found["group"].to_pylist() == frame["group"].tolist()
+    assert_array_equal(scored["s"], scores)
+    assert_array_equal(scored["a"], scores < 0)
+    assert scored["group"].to_pylist() == frame["group"].tolist()
     with pytest.raises(ValueError, match="the frame already has a column 'group'"):
         table.score(expected, score="group")
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
@@ -253,8 +252,8 @@ def test_scores_as_arrow_batches(frame, features, expected, tmp_path):
     with pytest.raises(ValueError, match="is not fitted"):
         table.score(IsolationForest())
     with pytest.raises(BrokenError):
-        stream.open(breaking(frame, 2000)).score(expected).read_all()
-    # What is not read to its end leaves no thread.
+        stream.open(broken_source(frame, 2000)).score(expected).read_all()
+    # A reader that is not read to its end leaves no thread.
     before = threading.active_count()
     reader = table.score(expected)
     reader.read_next_batch()
@@ -272,17 +271,17 @@ def test_a_reader_is_not_read_by_two_methods(frame, expected, tmp_path):
 
 def test_standard_input_and_open_files_are_read_by_several_methods(frame, features, tmp_path, monkeypatch):
     path = write_parts(frame, tmp_path / "table", 1) / "000.parquet"
-    theirs = IsolationForest(random_state=0).fit(in_memory(frame)[features])
+    expected = IsolationForest(random_state=0).fit(in_memory(frame)[features])
     with path.open("rb") as file, path.open("rb") as standard_input:
         monkeypatch.setattr(sys, "stdin", standard_input)
         tables = [stream.open("-"), stream.open(file)]
     for table in tables:
         for _ in range(2):
-            assert table.fit(features=features).to_bytes() == theirs.to_bytes()
-        assert table.offset(theirs, 0.3) == np.percentile(theirs.score_samples(in_memory(frame)[features]), 30)
+            assert table.fit(features=features).to_bytes() == expected.to_bytes()
+        assert table.offset(expected, 0.3) == np.percentile(expected.score_samples(in_memory(frame)[features]), 30)
 
 
-def test_what_can_be_read_once_is_scored_but_not_fitted(frame, features, expected, tmp_path):
+def test_a_reader_is_scored_but_not_fitted(frame, features, expected, tmp_path):
     with pytest.raises(ValueError, match="can be read only once"):
         stream.open(reader_of(frame)).fit(features=features)
     assert stream.open(reader_of(frame)).write_scores(expected, tmp_path / "out.parquet") == N
@@ -291,15 +290,15 @@ def test_what_can_be_read_once_is_scored_but_not_fitted(frame, features, expecte
 
 
 class BrokenError(Exception):
-    """What a source raises half way."""
+    """Raised by a source after some of its rows."""
 
 
-def breaking(frame, after):
-    """A source that breaks after some rows."""
+def broken_source(frame, after):
+    """Return a source that raises `BrokenError` after so many rows."""
     source = open_source(frame)
     read = source.read
 
-    def some(columns, first_row):
+    def read_and_break(columns, first_row):
         n = first_row
         for batch in read(columns, first_row):
             for start in range(0, batch.num_rows, 100):
@@ -308,47 +307,47 @@ def breaking(frame, after):
                 yield batch.slice(start, 100)
                 n += 100
 
-    source.read = some
+    source.read = read_and_break
     return source
 
 
 @pytest.mark.parametrize("after", [0, 150, 2500, 4900])
-def test_resume_goes_on_after_the_last_whole_part(frame, features, expected, tmp_path, after):
+def test_resume_continues_after_the_last_complete_file(frame, features, expected, tmp_path, after):
     out = tmp_path / "out"
-    chosen = {"keep": ["group"], "rows_per_file": 700}
+    options = {"keep": ["group"], "rows_per_file": 700}
     with pytest.raises(BrokenError):
-        stream.open(breaking(frame, after)).write_scores(expected, out, **chosen)
-    there = sorted(path.name for path in out.glob("part-*"))
-    assert there == [f"part-{k:05}.parquet" for k in range(after // 700)]
+        stream.open(broken_source(frame, after)).write_scores(expected, out, **options)
+    written = sorted(path.name for path in out.glob("part-*"))
+    assert written == [f"part-{k:05}.parquet" for k in range(after // 700)]
     assert not (out / "_SUCCESS").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".isoxide-")]
-    stamps = {name: (out / name).stat().st_mtime_ns for name in there}
+    times = {name: (out / name).stat().st_mtime_ns for name in written}
     with pytest.raises(FileExistsError, match="continue it with resume=True"):
-        stream.open(frame).write_scores(expected, out, **chosen)
-    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
-    assert {name: (out / name).stat().st_mtime_ns for name in there} == stamps
+        stream.open(frame).write_scores(expected, out, **options)
+    assert stream.open(frame).write_scores(expected, out, resume=True, **options) == N
+    assert {name: (out / name).stat().st_mtime_ns for name in written} == times
     scores = pd.read_parquet(out)["score"]
     assert_array_equal(scores, expected.decision_function(in_memory(frame)[features]))
-    # A folder that is complete stays as it is.
-    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
+    # A complete folder does not change; a damaged file is written anew.
+    assert stream.open(frame).write_scores(expected, out, resume=True, **options) == N
     (out / "part-00003.parquet").write_bytes(b"damaged")
     (out / "_SUCCESS").unlink()
-    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
+    assert stream.open(frame).write_scores(expected, out, resume=True, **options) == N
     assert_array_equal(pd.read_parquet(out)["score"], scores)
 
 
-def test_resume_wants_the_same(frame, folder, expected, tmp_path):
+def test_resume_refuses_another_forest_source_or_option(frame, folder, expected, tmp_path):
     out = tmp_path / "out"
     stream.open(folder).write_scores(expected, out, rows_per_file=999)
     other = IsolationForest(random_state=1, n_estimators=2).fit(in_memory(frame)[expected.feature_names_in_])
-    for message, forest, source, chosen in (
+    for message, forest, source, options in (
         ("forest", other, folder, {}),
         ("rows_per_file", expected, folder, {"rows_per_file": 500}),
         ("columns", expected, folder, {"keep": ["group"]}),
         ("source", expected, frame, {}),
     ):
         with pytest.raises(ValueError, match=f"have a different {message}"):
-            stream.open(source).write_scores(forest, out, resume=True, **{"rows_per_file": 999, **chosen})
+            stream.open(source).write_scores(forest, out, resume=True, **{"rows_per_file": 999, **options})
     (out / "_isoxide.json").write_text("{}")
     with pytest.raises(ValueError, match="have a different format"):
         stream.open(folder).write_scores(expected, out, resume=True, rows_per_file=999)
@@ -360,12 +359,12 @@ def test_resume_wants_the_same(frame, folder, expected, tmp_path):
         stream.open(folder).write_scores(expected, tmp_path / "file")
 
 
-def test_a_file_that_is_there_stays_if_scoring_fails(frame, expected, tmp_path):
+def test_an_existing_file_stays_if_scoring_fails(frame, expected, tmp_path):
     out = tmp_path / "out.parquet"
-    out.write_text("what was there")
+    out.write_text("old")
     with pytest.raises(BrokenError):
-        stream.open(breaking(frame, 2000)).write_scores(expected, out)
-    assert out.read_text() == "what was there"
+        stream.open(broken_source(frame, 2000)).write_scores(expected, out)
+    assert out.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
 
@@ -373,25 +372,25 @@ def test_no_thread_is_left(frame, features):
     before = threading.active_count()
     for after in (0, 1000, 4000):
         with pytest.raises(BrokenError):
-            stream.open(breaking(frame, after)).fit(features=features)
+            stream.open(broken_source(frame, after)).fit(features=features)
     stream.open(frame).fit(features=features)
     assert threading.active_count() == before
 
 
-def test_scores_of_no_rows(frame, expected, tmp_path):
+def test_a_table_without_rows_gives_scores_without_rows(frame, expected, tmp_path):
     out = tmp_path / "out"
     assert stream.open(frame.iloc[:0]).write_scores(expected, out, keep=["group"]) == 0
     assert pd.read_parquet(out).columns.tolist() == ["group", "score", "anomaly"]
 
 
-def test_progress(frame, features, capsys):
+def test_progress_is_shown_only_on_request(frame, features, capsys):
     stream.open(frame, progress=True).fit(features=features)
     assert "rows" in capsys.readouterr().err
     stream.open(frame).fit(features=features)
     assert capsys.readouterr().err == ""
 
 
-def test_a_bar_that_is_asked_for_needs_tqdm(frame, features, monkeypatch):
+def test_progress_needs_tqdm(frame, features, monkeypatch):
     for name in [*sys.modules]:
         if name.startswith("tqdm"):
             monkeypatch.setitem(sys.modules, name, None)
@@ -401,8 +400,8 @@ def test_a_bar_that_is_asked_for_needs_tqdm(frame, features, monkeypatch):
     assert stream.open(frame).fit(features=features).n_features_in_ == len(features)
 
 
-def interrupted_while_scoring(folder, out, seed):
-    """A signal in the middle leaves parts that are whole."""
+def interrupt_while_scoring(folder, out, seed):
+    """Interrupt scoring, check that only complete files were written, and resume."""
     import pathlib
     import signal
 
@@ -424,24 +423,24 @@ def interrupted_while_scoring(folder, out, seed):
     assert all(pq.read_metadata(f"{out}/{name}").num_rows == 50_000 for name in names if name.startswith("part")), names
     assert not [name for name in names if name.endswith("tmp")], names
     assert stream.open(folder).write_scores(forest, out, rows_per_file=50_000, resume=True) == 1_000_000
-    found = pq.read_table(out, columns=["score"])["score"].to_numpy()
-    assert_array_equal(found, forest.decision_function(pd.read_parquet(folder)))
+    scores = pq.read_table(out, columns=["score"])["score"].to_numpy()
+    assert_array_equal(scores, forest.decision_function(pd.read_parquet(folder)))
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_whole_parts(seed, tmp_path):
+def test_an_interrupt_leaves_only_complete_files(seed, tmp_path):
     r = np.random.default_rng(seed)
     folder = tmp_path / "folder"
     folder.mkdir()
     for number in range(4):
         columns = {f"f{j}": r.normal(size=250_000) for j in range(8)}
         pq.write_table(pa.table(columns), folder / f"{number}.parquet")
-    ended = alone(interrupted_while_scoring, str(folder), str(tmp_path / "out"), seed % 2**32)
+    ended = run_in_new_process(interrupt_while_scoring, str(folder), str(tmp_path / "out"), seed % 2**32)
     assert (ended.code, ended.out) == (0, "stopped\n"), ended.err
 
 
-def peak_of_a_stream(folder, out):
-    """Memory that fitting and scoring take beyond what the package itself takes."""
+def print_peak_of_memory(folder, out):
+    """Print the memory that fitting and scoring take in addition to that of the imported packages, in MiB."""
     import pathlib
 
     def peak():
@@ -458,7 +457,7 @@ def peak_of_a_stream(folder, out):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="this system does not tell of memory in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="this system has no /proc/self/status")
 def test_memory_does_not_grow_with_the_table(tmp_path):
     r = np.random.default_rng(0)
     peaks = []
@@ -468,7 +467,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
         for number in range(n_files):
             columns = {f"f{j}": r.normal(size=500_000) for j in range(10)}
             pq.write_table(pa.table(columns), folder / f"{number:02}.parquet", use_dictionary=False)
-        ended = alone(peak_of_a_stream, str(folder), str(tmp_path / f"out{n_files}"))
+        ended = run_in_new_process(print_peak_of_memory, str(folder), str(tmp_path / f"out{n_files}"))
         assert ended.code == 0, ended.err
         peaks.append(int(ended.out))
     # The second table is 400 MB larger.
@@ -477,21 +476,20 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "chosen", "passes"),
+    ("change", "options", "passes"),
     [
-        (lambda f: f, {"contamination": 0.02}, 8),
-        (lambda f: f, {}, 8),
-        (lambda f: f, {"threshold": -0.05}, 8),
-        (lambda f: f, {"contamination": 0.02, "groups": "actor"}, 8),
-        (lambda f: f, {"forest": True}, 7),
-        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 7),
-        (lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 9),
+        (lambda f: f, {"contamination": 0.02}, 9),
+        (lambda f: f, {}, 9),
+        (lambda f: f, {"threshold": -0.05}, 9),
+        (lambda f: f, {"explain": False}, 8),
+        (lambda f: f, {"contamination": 0.02, "groups": "actor"}, 9),
+        (lambda f: f, {"forest": True}, 8),
+        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 8),
+        (lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 10),
     ],
-    ids=["contamination", "nothing", "threshold", "groups", "fitted forest", "times", "duplicates"],
+    ids=["contamination", "nothing", "threshold", "no explanation", "groups", "fitted forest", "times", "duplicates"],
 )
-def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
-    tmp_path, seed, monkeypatch, change, chosen, passes
-):
+def test_detect_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, passes):
     r = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -502,18 +500,18 @@ def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
         }
     )
     change(frame).to_parquet(tmp_path / "t.parquet", index=False)
-    if "forest" in chosen:
-        chosen = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
+    if "forest" in options:
+        options = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
     read, batches = [], Source.batches
 
-    def counted(source, columns, first_row=0):
+    def count_and_read(source, columns, first_row=0):
         read.append(list(columns))
         return batches(source, read[-1], first_row)
 
-    monkeypatch.setattr(Source, "batches", counted)
-    stream.open(tmp_path / "t.parquet").detect(entity="actor", time="day", **chosen)
+    monkeypatch.setattr(Source, "batches", count_and_read)
+    stream.open(tmp_path / "t.parquet").detect(entity="actor", time="day", **options)
     assert len(read) == passes
-    if passes == 8 and "groups" not in chosen:
+    if passes == 9 and "groups" not in options:
         assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
     documented = " ".join(stream.StreamTable.detect.__doc__.split())
-    assert "read eight times, three of them for entity and time only. If times are not text, one of these" in documented
+    assert "read nine times, three of them for entity and time only. If times are not text, one of these" in documented

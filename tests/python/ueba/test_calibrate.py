@@ -32,7 +32,7 @@ def test_thresholds_count_rows(study):
     assert study.thresholds()["rows"].iloc[0] > 0
 
 
-def test_alerts_per_month(table, study):
+def test_alerts_per_month_determine_the_contamination(table, study):
     calibrated = ueba.calibrate(table, alerts_per_month=10)
     assert calibrated.contamination == study.contamination_for(10)
     result = np.sum(calibrated.scores <= calibrated.threshold)
@@ -52,7 +52,7 @@ def test_a_fitted_forest_is_neither_grown_again_nor_changed(table):
     assert_array_equal(study.scores, expected)
 
 
-def test_by_day(table, study):
+def test_by_day_counts_all_rows(table, study):
     by_day = study.by_day()
     assert by_day["rows"].sum() == len(table)
     assert by_day["lowest"].min() == study.scores.min()
@@ -86,14 +86,14 @@ def test_arguments_that_are_no_numbers_are_refused(table, name, value):
         ueba.detect(table, **{name: value})
 
 
-def test_a_threshold_that_no_row_reaches(table):
+def test_a_threshold_below_all_scores_gives_no_anomalies(table):
     study = ueba.calibrate(table, threshold=-9.0)
     assert (study.contamination, study.threshold) == (0.0, -9.0)
     assert study.thresholds()["rows"].iloc[0] == 0
     assert study.by_period()["anomalies"].sum() == 0
-    quiet = study.at_threshold()
-    assert_array_equal(quiet.decision_function(table.X) < 0, study.scores <= -9.0)
-    assert study.forest.offset_ != quiet.offset_
+    forest = study.at_threshold()
+    assert_array_equal(forest.decision_function(table.X) < 0, study.scores <= -9.0)
+    assert study.forest.offset_ != forest.offset_
     # The threshold is just below the lowest score, so rounding could make this row an anomaly.
     for threshold in np.nextafter(study.scores.min(), -1), study.scores.min() - 1e-17, study.scores.min() - 1e-12:
         if threshold < study.scores.min():
@@ -119,10 +119,13 @@ def test_a_table_with_fewer_rows_than_a_tree_draws_gives_a_warning(table, max_sa
     assert any(expected_message in str(warning.message) for warning in caught) == is_warned
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = ueba.detect(small, forest=forest, alerts_per_month=20)
+        result = ueba.detect(small, forest=forest, alerts_per_month=20, train_on_this=True)
     messages = [str(warning.message) for warning in caught if expected_message in str(warning.message)]
     assert len(messages) == is_warned
     assert [note for note in result.manifest["notes"] if expected_message in note] == messages
+    if is_warned:
+        with pytest.raises(ValueError, match=f"too small to train on: it has {n_rows} rows, fewer than the"):
+            ueba.detect(small, forest=forest, alerts_per_month=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         notes = ueba.detect(small, forest=result.forest).manifest["notes"]
@@ -160,7 +163,7 @@ def assert_counts(result, study, keys, threshold):
 
 
 @pytest.mark.parametrize("has_threshold", [False, True])
-def test_days_and_months(table, study, has_threshold):
+def test_days_and_periods_are_counted(table, study, has_threshold):
     # The threshold is the score of a row, so that this row is exactly at the threshold.
     threshold = None if not has_threshold else np.sort(study.scores)[30]
     calibrated = ueba.calibrate(table, threshold=threshold)
@@ -174,7 +177,7 @@ def test_days_and_months(table, study, has_threshold):
 
 
 @pytest.mark.parametrize("n_days", [1, 7, 40, 365])
-def test_share_of_alerts(n_days):
+def test_the_share_of_alerts_is_per_month_of_the_table(n_days):
     rows_a_month = 10_001 / n_days * 365.25 / 12
     for alerts_per_month in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
         assert share_of_alerts(alerts_per_month, 10_001, n_days) == pytest.approx(
@@ -195,3 +198,39 @@ def test_a_new_forest_gets_the_contamination_and_a_fitted_one_is_recalibrated(ta
         assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
     assert fitted(table, None, contamination=None, random_state=5, n_jobs=1).offset_ == -0.5
     assert fitted(table, grown, contamination=None, random_state=5, n_jobs=1).offset_ == grown.offset_
+
+
+def test_a_single_day_is_refused(table):
+    frame = table.frame.assign(day="2025-01-01")
+    one_day = ueba.read_table(frame, entity="actor", time="day", include=list(table.features))
+    with pytest.raises(ValueError, match="too small to train on: all of its rows belong to one day"):
+        ueba.detect(one_day)
+    assert len(ueba.detect(one_day, contamination=0.02, train_on_this=True)) > 0
+
+
+def test_anomaly_scores(table, study):
+    """The anomaly scores do not depend on the contamination, and thresholds count the rows above them."""
+    scores = -study.forest.score_samples(table.X)
+    assert_array_equal(study.anomaly_scores, scores)
+    assert_array_equal(ueba.calibrate(table, contamination=0.3).anomaly_scores, scores)
+    lines = study.anomaly_thresholds()
+    assert lines["threshold"].is_monotonic_decreasing
+    for line in lines.itertuples():
+        assert line.rows == (scores > line.threshold).sum()
+        assert line.share == line.rows / len(scores)
+        assert line.per_month == pytest.approx(line.rows / table.profile.n_period_days * 365.25 / 12)
+    assert study.anomaly_thresholds([0.5, 0.6])["threshold"].tolist() == [0.6, 0.5]
+    assert ueba.calibrate(table).anomaly_threshold is None
+    for contamination in (0.01, 0.2):
+        threshold = ueba.calibrate(table, contamination=contamination).anomaly_threshold
+        found = ueba.detect(table, contamination=contamination)
+        assert threshold == found.anomaly_threshold == -found.forest.offset_
+        assert len(found) == (scores > threshold).sum()
+        by_score = ueba.detect(table, anomaly_threshold=threshold)
+        assert by_score.frame["finding_id"].tolist() == found.frame["finding_id"].tolist()
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.2, 1.5, float("nan")])
+def test_anomaly_thresholds_out_of_range_are_refused(table, threshold):
+    with pytest.raises(ValueError, match="must be an anomaly score between 0 and 1"):
+        ueba.detect(table, anomaly_threshold=threshold)

@@ -12,13 +12,13 @@ LARGEST = 2**63 - 1
 @pytest.mark.parametrize("pair", [b"[]", b"{}"])
 def test_nesting_depth_is_limited(depth, pair):
     _fields.check_depth(pair[:1] * depth + b'"[[[{{{"' + pair[1:] * depth)
-    # Many lists side by side are not deep.
+    # Many lists next to each other are not nested deeply.
     _fields.check_depth((pair[:1] * depth + pair[1:] * depth) * 50)
     with pytest.raises(ValueError, match="nested more than 100 deep"):
         _fields.check_depth(pair[:1] * (101 - depth) + pair[:1] * depth)
 
 
-def test_numbers_of_digits_are_limited():
+def test_the_number_of_digits_is_limited():
     assert _fields.parse_integer("9" * 1000) == 10**1000 - 1
     assert _fields.parse_integer("-12") == -12
     with pytest.raises(ValueError, match="a number has 1,001 digits"):
@@ -28,7 +28,7 @@ def test_numbers_of_digits_are_limited():
 @pytest.mark.parametrize(
     ("low", "high", "expected_message"), [(1, 5, "from 1 to 5"), (-1, 1, "from -1 to 1"), (0, 0, "from 0 to 0")]
 )
-def test_integers_in_a_range(low, high, expected_message):
+def test_integers_out_of_range_are_refused(low, high, expected_message):
     result = _fields.integers(list(range(low, high + 1)), "x", low, high)
     assert result.dtype == np.int64
     assert result.tolist() == list(range(low, high + 1))
@@ -37,7 +37,7 @@ def test_integers_in_a_range(low, high, expected_message):
             _fields.integers([low, value], "x", low, high)
 
 
-def test_integers_up_to_the_largest():
+def test_integers_beyond_64_bits_are_refused():
     assert _fields.integers([LARGEST, 3], "x", 3).tolist() == [LARGEST, 3]
     assert _fields.integers([], "x", 3).tolist() == []
     for value in (2, LARGEST + 1):
@@ -49,7 +49,7 @@ def test_integers_up_to_the_largest():
             _fields.cell(value)
 
 
-def test_numbers():
+def test_numbers_out_of_range_are_refused():
     assert _fields.numbers([0, 100, 99.5], "x", 0, 100).tolist() == [0, 100, 99.5]
     assert _fields.numbers([-1e308, 2**70], "x").tolist() == [-1e308, 2.0**70]
     result = _fields.numbers([None, 1.5], "x", 0, 2, missing=True)
@@ -81,7 +81,7 @@ def test_lists_of_another_length_are_refused():
             _fields.integer_matrix(rows, "x", width, 0, 9)
 
 
-def test_numbers_of_entries_are_limited():
+def test_the_number_of_entries_is_limited():
     assert _fields.names(["a", "b"], "x", 2) == ["a", "b"]
     assert _fields.records([{}, {}], "x", 2) == [{}, {}]
     for read, item in ((_fields.names, "a"), (_fields.records, {})):
@@ -89,7 +89,7 @@ def test_numbers_of_entries_are_limited():
             read([item] * 3, "x", 2)
 
 
-def test_counts_are_whole_unless_some_are_missing():
+def test_counts_are_integers_unless_some_are_missing():
     result = _fields.counts([{"x": 0}, {"x": 2**53 + 1}], "x")
     assert result.dtype == np.int64
     assert result.tolist() == [0, 2**53 + 1]
@@ -112,7 +112,7 @@ def test_long_values_are_cut_in_messages(length):
 @pytest.mark.parametrize(
     "value", ["2025-02-29", "2025-13-01", "2025-1-01", "2025-01-01\n", "20250101", "٢٠٢٥-01-01", 20250101, None]
 )
-def test_days(value):
+def test_days_in_other_formats_are_refused(value):
     assert _fields.day("2024-02-29", "x") == "2024-02-29"
     with pytest.raises(ValueError, match="but must be a day in ISO 8601"):
         _fields.day(value, "x")

@@ -1,4 +1,4 @@
-"""Findings: columns, joins, ranks, selections, and the formats they are written in."""
+"""Test the columns, joins, ranks and selections of findings, and the formats that they are written in."""
 
 import copy
 import decimal
@@ -38,33 +38,34 @@ def hostile(frame):
 
 
 def test_frame_has_every_anomaly_with_its_rank_among_all_rows_and_in_its_day(frame, findings):
-    """Every column is computed once more from the scores of all rows, one finding at a time."""
+    """This test computes every column from the scores of all rows, one finding at a time."""
     scores = findings.forest.decision_function(frame[findings.features])
     expected = sorted(np.flatnonzero(scores < 0), key=lambda row: (scores[row], -frame["day"][row].value))
     assert findings.frame.index.tolist() == expected
     assert len(expected) == pytest.approx(0.02 * len(frame), abs=1)
-    for row, told in zip(expected, findings.frame.itertuples(index=False), strict=True):
+    for row, finding in zip(expected, findings.frame.itertuples(index=False), strict=True):
         actor, day = frame.loc[row, ["actor", "day"]]
-        own_day = (frame["day"] == day).to_numpy()
-        assert (told.actor, told.day) == (actor, day)
-        assert told.score == scores[row]
-        assert told.severity == stats.percentileofscore(-scores, -scores[row])
-        assert told.day_rank == 1 + np.sum(scores[own_day] < scores[row])
-        assert told.day_rows == np.sum(own_day)
-        assert told.first_seen == frame.loc[frame["actor"] == actor, "day"].min()
-        assert (told.rank_rows, told.rank_among) == (len(frame), f"all {len(frame):,} rows")
+        is_same_day = (frame["day"] == day).to_numpy()
+        assert (finding.actor, finding.day) == (actor, day)
+        assert finding.score == scores[row]
+        assert finding.severity == stats.percentileofscore(-scores, -scores[row])
+        assert finding.day_rank == 1 + np.sum(scores[is_same_day] < scores[row])
+        assert finding.day_rows == np.sum(is_same_day)
+        assert finding.first_seen == frame.loc[frame["actor"] == actor, "day"].min()
+        assert (finding.rank_rows, finding.rank_among) == (len(frame), f"all {len(frame):,} rows")
     assert findings.frame["severity"].iloc[0] == 100
 
 
 def test_timeline_has_every_day(frame, findings):
     scores = findings.forest.decision_function(frame[findings.features])
     assert findings.timeline["day"].tolist() == sorted(frame["day"].unique())
-    for told in findings.timeline.itertuples():
-        own = scores[(frame["day"] == told.day).to_numpy()]
-        assert (told.rows, told.lowest, told.findings) == (len(own), own.min(), np.sum(own < 0))
+    for day in findings.timeline.itertuples():
+        day_scores = scores[(frame["day"] == day.day).to_numpy()]
+        expected = len(day_scores), day_scores.min(), np.sum(day_scores < 0)
+        assert (day.rows, day.lowest, day.findings) == expected
 
 
-def test_join(frame, findings):
+def test_join_adds_the_columns_of_users(frame, findings):
     users = users_of(frame)
     joined = findings.join(users)
     assert joined.joined == ["email", "department"]
@@ -75,7 +76,7 @@ def test_join(frame, findings):
     assert current.frame["email"].isna().sum() == (findings.frame["actor"] == findings.frame["actor"].iloc[0]).sum()
 
 
-def test_join_with_numbers_here_and_text_there(frame, tmp_path):
+def test_join_matches_numbers_with_their_text(frame, tmp_path):
     numbered = frame.assign(actor=frame["actor"].str[5:].astype(int))
     findings = ueba.detect(ueba.read_table(numbered, entity="actor", time="day"), contamination=0.02)
     users = pd.DataFrame({"id": [str(i) for i in range(25)], "email": [f"{i}@x" for i in range(25)]})
@@ -100,20 +101,20 @@ def test_join_with_numbers_here_and_text_there(frame, tmp_path):
         (lambda u: u.rename(columns={"email": "rank_among"}), {}, "already have a column 'rank_among'"),
     ],
 )
-def test_join_refusals(frame, findings, change, arguments, expected_message):
+def test_users_that_cannot_be_joined_are_refused(frame, findings, change, arguments, expected_message):
     with pytest.raises(ValueError, match=expected_message):
         findings.join(change(users_of(frame)), **arguments)
 
 
 @pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "kind": "weak"}, {"groups": "actor"}])
-def test_other_ranks_of_the_same_findings(frame, findings, arguments):
+def test_findings_that_are_ranked_again_equal_those_detected_with_the_options(frame, findings, arguments):
     table = ueba.read_table(frame, entity="actor", time="day")
     expected = ueba.detect(table, contamination=0.02, **arguments)
-    again = findings.rank_features(table, **arguments)
-    assert_array_equal(again.percentiles, expected.percentiles)
-    assert_array_equal(again.order, expected.order)
-    assert_array_equal(again.directions, expected.directions)
-    assert again.manifest["ranking"] == expected.manifest["ranking"] != findings.manifest["ranking"]
+    ranked = findings.rank_features(table, **arguments)
+    assert_array_equal(ranked.percentiles, expected.percentiles)
+    assert_array_equal(ranked.order, expected.order)
+    assert_array_equal(ranked.directions, expected.directions)
+    assert ranked.manifest["ranking"] == expected.manifest["ranking"] != findings.manifest["ranking"]
     other = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
     with pytest.raises(ValueError, match="the findings do not come from this table"):
         findings.rank_features(other)
@@ -126,11 +127,11 @@ def test_csv_has_no_formulas(hostile, tmp_path):
     for name in ("actor", "reasons"):
         assert not read[name].str.lstrip(" ").str.startswith(("=", "+", "-", "@", "\t", "\r")).any()
     assert "'=n|0" in read.columns
-    # Numbers stay numbers, negative ones too.
+    # Numbers are not escaped, not even negative ones.
     assert_array_equal(read["score"].astype(float), hostile.frame["score"])
 
 
-def test_parquet(findings, tmp_path):
+def test_parquet_has_the_wide_table_and_the_manifest(findings, tmp_path):
     table = pq.read_table(findings.to_parquet(tmp_path / "findings.parquet"))
     assert json.loads(table.schema.metadata[b"isoxide"]) == findings.manifest
     pd.testing.assert_frame_equal(table.to_pandas(), findings.to_frame().reset_index(drop=True), check_dtype=False)
@@ -146,8 +147,8 @@ def test_reasons_are_in_the_wide_table(findings):
 
 def test_every_finding_is_in_the_report(findings):
     text = findings.to_markdown(cutoff=99.99, always_show=())
-    for row in findings.frame.itertuples():
-        assert f"| {row.day:%Y-%m-%d} | {row.score:.6f} |" in text
+    for row, rarity in zip(findings.frame.itertuples(), findings.rarity_texts(), strict=True):
+        assert f"| {row.day:%Y-%m-%d} | {row.anomaly_score:.4f} | {rarity} | {row.band} |" in text
 
 
 def test_markdown_orders_entities(findings):
@@ -159,7 +160,7 @@ def test_markdown_orders_entities(findings):
         findings.to_markdown(order="name")
 
 
-def test_nothing_is_half_written(findings, tmp_path, monkeypatch):
+def test_an_existing_file_stays_if_writing_fails(findings, tmp_path, monkeypatch):
     path = tmp_path / "report.md"
     path.write_text("earlier")
     monkeypatch.setattr("isoxide._common.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
@@ -169,17 +170,17 @@ def test_nothing_is_half_written(findings, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-# Joining users: keys are exact text, whatever they come from.
+# Joining users: keys are compared as text, whatever their source and dtype
 
 
-def detected(frame, **chosen):
-    return ueba.detect(ueba.read_table(frame, entity="actor", time="day"), **{"contamination": 0.02, **chosen})
+def detect(frame, **options):
+    return ueba.detect(ueba.read_table(frame, entity="actor", time="day"), **{"contamination": 0.02, **options})
 
 
 @pytest.fixture(scope="module")
 def digits(frame):
-    """Return findings whose entities are texts of digits."""
-    result = detected(frame)
+    """Return findings whose entities are text of digits."""
+    result = detect(frame)
     result.frame["actor"] = result.frame["actor"].str[5:].map(lambda text: str(int(text) + 1000)).astype(object)
     return result
 
@@ -232,14 +233,14 @@ def parquet(folder, table):
 
 
 @pytest.mark.parametrize("source_name", USER_TABLES)
-def test_users_from_anywhere(digits, tmp_path, source_name):
+def test_users_are_joined_from_every_source(digits, tmp_path, source_name):
     joined = digits.join(USER_TABLES[source_name](tmp_path), on="actor", columns=["email"])
     assert joined.frame["email"].tolist() == [f"{i}@x" for i in digits.frame["actor"]]
     joined.to_csv(tmp_path / "f.csv"), joined.to_parquet(tmp_path / "f.parquet"), joined.to_html()
 
 
-def test_keys_keep_their_spelling(frame, tmp_path):
-    result = detected(frame)
+def test_keys_match_only_in_the_same_spelling(frame, tmp_path):
+    result = detect(frame)
     names = ["0001", "1", "null", "NA", "nan", "None", "9007199254740993", "1e3", "1.0", "TRUE"]
     result.frame["actor"] = (names * 9)[: len(result)]
     write(tmp_path / "u.csv", "actor,level\n" + "".join(f"{name},is {name}\n" for name in names))
@@ -247,14 +248,14 @@ def test_keys_keep_their_spelling(frame, tmp_path):
     assert joined.frame["level"].tolist() == [f"is {name}" for name in result.frame["actor"]]
     with pytest.warns(UserWarning, match="'0001'"):
         other = result.join(pd.DataFrame({"actor": [1, 9007199254740993], "level": ["one", "large"]}))
-    known = {"1": "one", "9007199254740993": "large"}
-    assert [known.get(name) for name in result.frame["actor"]] == [
+    levels = {"1": "one", "9007199254740993": "large"}
+    assert [levels.get(name) for name in result.frame["actor"]] == [
         None if pd.isna(level) else level for level in other.frame["level"]
     ]
 
 
 def test_missing_keys_match_nothing(frame):
-    result = detected(frame)
+    result = detect(frame)
     result.frame["actor"] = result.frame["actor"].astype(object)
     result.frame.iloc[0, result.frame.columns.get_loc("actor")] = None
     users = pd.DataFrame({"actor": [None, "", *sorted(frame["actor"].unique())], "email": "x"})
@@ -263,12 +264,12 @@ def test_missing_keys_match_nothing(frame):
     assert joined.to_markdown()
 
 
-def test_actors_without_a_user_give_a_note(frame, findings):
+def test_join_warns_about_entities_without_a_user(frame, findings):
     users = users_of(frame)
     actors = list(dict.fromkeys(findings.frame["actor"]))
-    spelled = users.assign(actor=[f"{name.upper()} " if name == actors[0] else name for name in users["actor"]])
+    respelled = users.assign(actor=[f"{name.upper()} " if name == actors[0] else name for name in users["actor"]])
     with pytest.warns(UserWarning, match=".+") as caught:
-        findings.join(spelled[spelled["actor"] != actors[1]])
+        findings.join(respelled[respelled["actor"] != actors[1]])
     assert str(caught[0].message) == (
         f"2 of {len(actors)} entities of the findings are not in users: '{actors[0]}', '{actors[1]}'; "
         "1 of them differ from one in users only in case or blanks"
@@ -279,7 +280,7 @@ def test_actors_without_a_user_give_a_note(frame, findings):
     assert str(caught[0].message).endswith(", ...")
 
 
-def test_users_that_cannot_be_read(findings, tmp_path):
+def test_users_that_cannot_be_read_are_refused(findings, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         findings.join(tmp_path / "u.csv")
     (tmp_path / "u.csv").write_bytes(b"actor,email\n\xff\xfe,\n")
@@ -297,24 +298,24 @@ def test_users_that_cannot_be_read(findings, tmp_path):
         findings.join(write(tmp_path / "u.csv", "actor;email\na;b\n"), sep=",")
 
 
-# Names: an exact name wins over a pattern, and results' own names are refused.
+# Names: an exact name wins over a pattern, and the column names of results are reserved
 
 
-def test_exact_names_win(frame):
+def test_an_exact_name_wins_over_a_pattern(frame):
     named = frame.rename(columns={"n_0": "bytes [MB]", "n_1": "bytes M", "zscore_0": "z*", "zscore_1": "zz"})
-    result = detected(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
+    result = detect(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
     assert set(result.flags["feature"]) == {"bytes [MB]", "z*"}
-    always = result.selected(200, always_show=["bytes [MB]"])
+    selected = result.selected(200, always_show=["bytes [MB]"])
     column = result.features.index("bytes [MB]")
-    assert always[:, column].sum() == (result.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
-    # If it were taken for a pattern, it would match other columns.
+    assert selected[:, column].sum() == (result.values[:, column] > 0).sum() == selected.sum()  # noqa: PD011
+    # A pattern that is no name matches other columns.
     assert result.selected(200, always_show=["bytes [M]"])[:, result.features.index("bytes M")].any()
     last = result.features.index("z*")
     assert (result.order[:, -1] == last).all()
 
 
 @pytest.mark.parametrize("name", RESULT_COLUMNS)
-def test_names_of_results_are_refused_before_any_work(frame, name, monkeypatch):
+def test_columns_with_a_reserved_name_are_refused_before_a_fit(frame, name, monkeypatch):
     monkeypatch.setattr("isoxide.IsolationForest.fit", None)
     for column, role, remedy in (("n_0", "a feature", "exclude"), ("actor", "entity", "rename it")):
         table = frame.rename(columns={column: name})
@@ -330,7 +331,7 @@ def test_wide_tables_have_each_column_once(findings, frame):
     assert {*RESULT_COLUMNS, *findings.features} <= set(columns)
 
 
-# Ranks are of what they say.
+# Ranks are among the rows that `rank_among` names
 
 
 @pytest.fixture(scope="module")
@@ -344,13 +345,13 @@ def periods(seed):
     return old, new, ueba.detect(new, contamination=0.03)
 
 
-def test_rows_of_another_table_are_refused(periods):
+def test_ranking_refuses_a_table_that_the_findings_do_not_come_from(periods):
     old, new, result = periods
     for other, reason in (
         (old, "rows instead of"),
         (ueba.read_table(new.frame.iloc[:-1], entity="actor", time="day"), "rows instead of"),
-        (changed(new, 0, 0, result), "are different|none of its rows has the values"),
-        (changed(new, 0, 10**6, result), "none of its rows has the values"),
+        (with_all_other_rows_changed(new, result), "are different|none of its rows has the values"),
+        (with_one_finding_changed(new, result), "none of its rows has the values"),
         (ueba.read_table(new.frame, entity="actor", time="day", exclude="n_0"), "it has no feature 'n_0'"),
     ):
         with pytest.raises(
@@ -361,33 +362,37 @@ def test_rows_of_another_table_are_refused(periods):
         result.rank_features()
 
 
-def changed(table, position, by, result):
-    """Return the table with one value of a finding, or of all other rows, changed."""
+def with_one_finding_changed(table, result):
     frame = table.frame.copy()
-    rows = frame.index.isin(result.frame.index[[position]]) if by else ~frame.index.isin(result.frame.index)
-    frame["share_0"] = np.where(rows, frame["share_0"] + (by or 1), frame["share_0"])
+    frame.loc[result.frame.index[0], "share_0"] += 10**6
     return ueba.read_table(frame, entity="actor", time="day")
 
 
-def test_rows_are_found_in_any_order(periods, tmp_path, seed):
+def with_all_other_rows_changed(table, result):
+    frame = table.frame.copy()
+    frame["share_0"] += ~frame.index.isin(result.frame.index)
+    return ueba.read_table(frame, entity="actor", time="day")
+
+
+def test_findings_are_matched_with_the_rows_of_their_table_in_any_order(periods, tmp_path, seed):
     _, new, result = periods
     shuffled = new.frame.sample(frac=1, random_state=seed % 2**31).reset_index(drop=True)
     table = ueba.read_table(shuffled, entity="actor", time="day")
     expected = ueba.detect(new, contamination=0.03, groups="dept", tail="both")
     for findings in (result, ueba.read_findings(result.to_json(tmp_path / "f.json"))):
-        again = findings.rank_features(table, groups="dept", tail="both")
+        ranked = findings.rank_features(table, groups="dept", tail="both")
         for name in ("percentiles", "order", "group_of"):
-            assert_array_equal(getattr(again, name), getattr(expected, name))
-        assert again.frame["rank_among"].tolist() == expected.frame["rank_among"].tolist()
-        assert again.to_markdown().split("## ")[1:] == expected.to_markdown().split("## ")[1:]
+            assert_array_equal(getattr(ranked, name), getattr(expected, name))
+        assert ranked.frame["rank_among"].tolist() == expected.frame["rank_among"].tolist()
+        assert ranked.to_markdown().split("## ")[1:] == expected.to_markdown().split("## ")[1:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "actor", "dept"])
 def test_ranks_among_another_table(periods, tmp_path, groups):
-    """Each rank, median and p99 equals that of scipy and pandas on exactly the rows that are named."""
+    """Each rank, median and p99 equals that of scipy and pandas on exactly the rows that `rank_among` names."""
     old, new, result = periods
-    source = tmp_path / "calibration_contamination.csv"
+    source = tmp_path / "earlier.csv"
     old.frame.to_csv(source, index=False)
     reference = ueba.read_table(source, entity="actor", time="day")
     table = new if groups == "dept" else None
@@ -398,29 +403,28 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
         if groups is not None:
             rows = rows[rows[groups] == (row.actor if groups == "actor" else f"dept{row.actor[-1]}")]
         expected = {
-            None: f"the {len(rows):,} rows of calibration_contamination.csv",
-            "actor": f"the {len(rows):,} rows of calibration_contamination.csv of this actor",
-            "dept": f"the {len(rows):,} rows of calibration_contamination.csv with dept 'dept{row.actor[-1]}'",
+            None: f"the {len(rows):,} rows of earlier.csv",
+            "actor": f"the {len(rows):,} rows of earlier.csv of this actor",
+            "dept": f"the {len(rows):,} rows of earlier.csv with dept 'dept{row.actor[-1]}'",
         }[groups]
         assert (row.rank_rows, row.rank_among) == (len(rows), expected)
         for j, name in enumerate(ranked.features):
             assert ranked.percentiles[number, j] == stats.percentileofscore(rows[name], values[number, j])
             for statistic, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99)):
                 assert ranked.typical(statistic)[number, j] == rows[name].quantile(q)
-    told = ranked.manifest["ranking"]
-    assert (told["rows"], told["source"], told["sha256"]) == (len(reference), str(source), reference.checksum)
-    assert "calibration_contamination.csv" in told["among"]
-    assert "calibration_contamination.csv" in ranked.to_html()
-    assert "calibration_contamination.csv" in ranked.to_markdown().replace("\\", "")
-    assert ranked.to_frame()["rank_among"].str.contains("calibration_contamination.csv").all()
-    again = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
-    assert again.to_html() == ranked.to_html()
+    ranking = ranked.manifest["ranking"]
+    assert (ranking["rows"], ranking["source"], ranking["sha256"]) == (len(reference), str(source), reference.checksum)
+    assert "earlier.csv" in ranking["among"]
+    assert "earlier.csv" in ranked.to_html()
+    assert "earlier.csv" in ranked.to_markdown().replace("\\", "")
+    assert ranked.to_frame()["rank_among"].str.contains("earlier.csv").all()
+    reread = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
+    assert reread.to_html() == ranked.to_html()
     # The findings are still matched with their table, though their typical values are now those of another one.
-    back = ranked.rank_features(new)
-    assert_array_equal(back.percentiles, result.percentiles)
+    assert_array_equal(ranked.rank_features(new).percentiles, result.percentiles)
 
 
-def test_groups_that_findings_do_not_know(periods):
+def test_ranking_refuses_groups_and_references_with_missing_columns(periods):
     old, _, result = periods
     with pytest.raises(ValueError, match=r"groups='dept' is not a column of the findings; pass the table .* or join"):
         result.rank_features(reference=old, groups="dept")
@@ -434,9 +438,9 @@ def test_groups_that_findings_do_not_know(periods):
         result.rank_features(reference=infinite)
 
 
-def test_typical_values_are_those_of_the_group(frame, tmp_path):
+def test_typical_values_are_those_of_the_group(frame):
     named = frame.assign(dept=np.where(frame["actor"] < "actor12", "R&D", "<i>"))
-    result = detected(named, groups="dept")
+    result = detect(named, groups="dept")
     for number, actor in enumerate(result.frame["actor"]):
         rows = named[(named["actor"] < "actor12") == (actor < "actor12")]
         label = "'R&D'" if actor < "actor12" else "'<i>'"
@@ -451,17 +455,17 @@ def test_typical_values_are_those_of_the_group(frame, tmp_path):
 
 @pytest.fixture(scope="module")
 def newcomers(frame):
-    """Return a table whose lowest score belongs to an actor of two days, and the next to a department of three rows."""
-    renamed = frame.assign(dept="many")
+    """Return a table with three more rows of the lowest scores: an actor has two, another one, a department three."""
+    old = frame.assign(dept="many")
     new = frame.iloc[[0, 1, 2]].assign(actor=["new", "new", "lone"], dept="few")
     for j, name in enumerate(("n_0", "n_3", "share_1")):
         new[name] = frame[name].max() * 2 + np.arange(3) + j
     new["zscore_2"] = 9.0
-    return pd.concat([renamed, new.assign(day=[frame["day"].min(), frame["day"].max(), frame["day"].max()])])
+    return pd.concat([old, new.assign(day=[frame["day"].min(), frame["day"].max(), frame["day"].max()])])
 
 
 @pytest.mark.parametrize(
-    ("groups", "expected_message", "n_rows"),
+    ("groups", "notes", "n_rows"),
     [
         ("actor", {"new": "no ranks: 2 days of history", "lone": "no ranks: 1 day of history"}, {"new": 2, "lone": 1}),
         (
@@ -471,27 +475,26 @@ def newcomers(frame):
         ),
     ],
 )
-def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, expected_message, n_rows):
-    result = detected(newcomers, groups=groups)
+def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, notes, n_rows):
+    result = detect(newcomers, groups=groups)
     small = result.frame["actor"].isin(["new", "lone"]).to_numpy()
     assert small.sum() == 3
     for actor, among, n in result.frame.loc[small, ["actor", "rank_among", "rank_rows"]].itertuples(index=False):
-        assert (among, n) == (expected_message[actor], n_rows[actor])
+        assert (among, n) == (notes[actor], n_rows[actor])
     assert np.isnan(result.percentiles[small]).all()
     assert np.isnan(result.typical("p99")[small]).all()
     assert not np.isnan(result.percentiles[~small]).any()
     assert (result.directions[small] == 0).all()
-    # Their features are in the order of their ranks among all rows, and what rules flag is shown.
-    everything = detected(newcomers)
-    assert_array_equal(result.order[small], everything.order[small])
+    # The features of these rows are in the order of their ranks among all rows, and those that rules flag are shown.
+    assert_array_equal(result.order[small], detect(newcomers).order[small])
     text, page = result.to_markdown().replace("\\", ""), result.to_html()
     csv = result.to_csv(tmp_path / "f.csv").read_text()
     document = result.to_json(tmp_path / "f.json").read_text()
-    for actor, told in expected_message.items():
-        assert told in text
-        assert told.replace("'", "&#39;") in page
-        assert told in csv
-        assert told in document
+    for actor, note in notes.items():
+        assert note in text
+        assert note.replace("'", "&#39;") in page
+        assert note in csv
+        assert note in document
         section = text.split(f"## {actor}")[1].split("## ")[0]
         for name in ("n_0", "n_3", "share_1", "zscore_2"):
             assert f"| {name} |" in section
@@ -499,30 +502,30 @@ def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, expected_messag
     assert not result.selected(0)[small].any()
     assert result.cutoff_table([0])["none"].tolist() == [3]
     assert result.feature_counts(0).max() == (~small).sum()
-    # One row fewer is asked for: the group has its ranks.
-    enough = detected(newcomers, groups=groups, min_group=min(n_rows.values()))
-    assert not np.isnan(enough.percentiles[small]).all()
+    # A group has ranks if it has `min_group` rows.
+    with_ranks = detect(newcomers, groups=groups, min_group=min(n_rows.values()))
+    assert not np.isnan(with_ranks.percentiles[small]).all()
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "expected_message"),
+    ("value", "error", "message"),
     [(0, ValueError, "at least 1 row"), (2.0, TypeError, "must be an integer"), (True, TypeError, "an integer")],
 )
-def test_min_group_is_a_number_of_rows(frame, findings, value, kind, expected_message):
-    with pytest.raises(kind, match=f"min_group.*{expected_message}"):
-        detected(frame, groups="actor", min_group=value)
-    with pytest.raises(kind, match=f"min_group.*{expected_message}"):
+def test_min_group_is_a_number_of_rows(frame, findings, value, error, message):
+    with pytest.raises(error, match=f"min_group.*{message}"):
+        detect(frame, groups="actor", min_group=value)
+    with pytest.raises(error, match=f"min_group.*{message}"):
         findings.rank_features(ueba.read_table(frame, entity="actor", time="day"), min_group=value)
 
 
-def test_rows_in_no_group(frame):
-    result = detected(frame.assign(dept=np.where(frame["actor"] < "actor12", "a", None)), groups="dept")
-    lonely = (result.frame["actor"] >= "actor12").to_numpy()
-    assert set(result.frame["rank_among"][lonely]) == {"no ranks: no value in dept"}
-    assert np.isnan(result.percentiles[lonely]).all()
+def test_rows_without_a_group_have_no_ranks(frame):
+    result = detect(frame.assign(dept=np.where(frame["actor"] < "actor12", "a", None)), groups="dept")
+    has_no_group = (result.frame["actor"] >= "actor12").to_numpy()
+    assert set(result.frame["rank_among"][has_no_group]) == {"no ranks: no value in dept"}
+    assert np.isnan(result.percentiles[has_no_group]).all()
 
 
-# Limits and ties.
+# Limits and ties
 
 
 def test_a_percentile_at_the_cutoff_is_selected(findings):
@@ -537,62 +540,62 @@ def test_a_percentile_at_the_cutoff_is_selected(findings):
 
 
 def test_of_equal_scores_the_latest_comes_first(frame):
-    worst = detected(frame).frame.index[0]
-    copies = pd.concat([frame.loc[[worst]]] * 4).assign(
+    lowest = detect(frame).frame.index[0]
+    copies = pd.concat([frame.loc[[lowest]]] * 4).assign(
         actor=["b", "a", "c", "d"], day=pd.to_datetime(["2025-03-03", "2025-03-05", "2025-03-01", "2025-03-04"])
     )
-    result = detected(pd.concat([frame, copies], ignore_index=True), contamination=0.03)
+    result = detect(pd.concat([frame, copies], ignore_index=True), contamination=0.03)
     equal = result.frame[result.frame["actor"].isin(list("abcd"))]
     assert set(equal["score"]) == {equal["score"].iloc[0]}
     assert equal["actor"].tolist() == ["a", "d", "b", "c"]
 
 
-# A quiet day.
+# No findings
 
 
 @pytest.mark.parametrize("arguments", [{"threshold": -0.9}, {"threshold": -0.9, "groups": "actor"}], ids=str)
-def test_a_day_without_findings_works_with_all_options(frame, tmp_path, arguments):
+def test_all_methods_work_without_findings(frame, tmp_path, arguments):
     table = ueba.read_table(frame.assign(why="text"), entity="actor", time="day")
-    quiet = ueba.detect(table, **arguments)
-    assert len(quiet) == 0
-    assert repr(quiet) == "Findings(0 rows of 0 entities, 14 features)"
+    empty = ueba.detect(table, **arguments)
+    assert len(empty) == 0
+    assert repr(empty) == "Findings(0 rows of 0 entities, 14 features)"
     for name in ("values", "percentiles", "order", "directions"):
-        assert getattr(quiet, name).shape == (0, 14)
-    assert quiet.timeline["findings"].sum() == 0
-    assert (quiet.timeline["lowest"] >= 0).all()
-    assert quiet.manifest["anomalies"] == 0
-    busy = ueba.detect(table, contamination=0.02)
-    assert quiet.to_frame().columns.tolist() == busy.to_frame().columns.tolist()
-    assert quiet.frame.dtypes.drop("rank_among").equals(busy.frame.dtypes.drop("rank_among"))
-    pd.testing.assert_frame_equal(quiet.reference, busy.reference)
-    assert len(pd.read_csv(quiet.to_csv(tmp_path / "f.csv"))) == 0
-    assert pq.read_table(quiet.to_parquet(tmp_path / "f.parquet")).num_rows == 0
-    again = ueba.read_findings(quiet.to_json(tmp_path / "f.json"))
-    text, page = quiet.to_markdown(), quiet.to_html()
-    assert (again.to_markdown(), again.to_html()) == (text, page)
+        assert getattr(empty, name).shape == (0, 14)
+    assert empty.timeline["findings"].sum() == 0
+    assert (empty.timeline["lowest"] >= 0).all()
+    assert empty.manifest["anomalies"] == 0
+    findings = ueba.detect(table, contamination=0.02)
+    assert empty.to_frame().columns.tolist() == findings.to_frame().columns.tolist()
+    assert empty.frame.dtypes.drop("rank_among").equals(findings.frame.dtypes.drop("rank_among"))
+    pd.testing.assert_frame_equal(empty.reference, findings.reference)
+    assert len(pd.read_csv(empty.to_csv(tmp_path / "f.csv"))) == 0
+    assert pq.read_table(empty.to_parquet(tmp_path / "f.parquet")).num_rows == 0
+    reread = ueba.read_findings(empty.to_json(tmp_path / "f.json"))
+    text, page = empty.to_markdown(), empty.to_html()
+    assert (reread.to_markdown(), reread.to_html()) == (text, page)
     assert "No row is an anomaly" in text
     assert "No findings" in page
-    assert f"{quiet.timeline['lowest'].min():.4g}" in page
-    for shown in (text, page):
-        assert "why" in shown
-        assert "text" in shown
-    for current in (quiet, again):
-        joined = current.join(users_of(frame))
-        assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]
-        ranked = current.rank_features(table, groups="actor")
+    assert f"quiet: highest score {empty.manifest['highest']['anomaly_score']:.2f}" in page
+    for report in (text, page):
+        assert "why" in report
+        assert "text" in report
+    for result in (empty, reread):
+        joined = result.join(users_of(frame))
+        assert joined.to_frame().columns.tolist()[14:16] == ["email", "department"]
+        ranked = result.rank_features(table, groups="actor")
         assert len(ranked.to_frame()) == 0
-        assert len(current.rank_features(reference=table).frame) == 0
-        assert current.group_by("day") == current.group_by("actor") == {}
-        assert current.selected().shape == (0, 14)
-        assert len(current.feature_counts()) == 0
-        cutoffs = current.cutoff_table([95, 99])
+        assert len(result.rank_features(reference=table).frame) == 0
+        assert result.group_by("day") == result.group_by("actor") == {}
+        assert result.selected().shape == (0, 14)
+        assert len(result.feature_counts()) == 0
+        cutoffs = result.cutoff_table([95, 99])
         assert cutoffs["mean"].isna().all()
         assert cutoffs[["min", "none"]].to_numpy().tolist() == [[0, 0], [0, 0]]
-        assert "<table" in current._repr_html_()
+        assert "<table" in result._repr_html_()
 
 
 @pytest.mark.parametrize("cutoff", [99.5, 100.0])
-def test_reports_begin_at_the_percentile_99_and_with_weekends(findings, cutoff):
+def test_reports_show_percentiles_from_99_and_weekends_by_default(findings, cutoff):
     for report in (findings.to_markdown, findings.to_html):
         assert report() == report(cutoff=99.0, always_show=("is_weekend",)) != report(cutoff=cutoff)
         assert report() != report(always_show=())
@@ -600,10 +603,10 @@ def test_reports_begin_at_the_percentile_99_and_with_weekends(findings, cutoff):
     assert findings.feature_counts().equals(findings.feature_counts(99.0, ()))
 
 
-def test_columns_of_the_table_of_cutoffs(findings):
-    told = findings.cutoff_table()
-    assert told["cutoff"].tolist() == [95, 96, 97, 98, 99, *np.round(np.arange(99.1, 99.95, 0.1), 1), 99.99]
-    for row in told.itertuples():
-        counts = [sum(percentile >= row.cutoff for percentile in own) for own in findings.percentiles]
+def test_the_cutoff_table_counts_features_per_finding(findings):
+    table = findings.cutoff_table()
+    assert table["cutoff"].tolist() == [95, 96, 97, 98, 99, *np.round(np.arange(99.1, 99.95, 0.1), 1), 99.99]
+    for row in table.itertuples():
+        counts = [sum(percentile >= row.cutoff for percentile in ranks) for ranks in findings.percentiles]
         assert row.mean == pytest.approx(sum(counts) / len(findings), rel=1e-12)
         assert (row.min, row.none) == (min(counts), counts.count(0))

@@ -1,4 +1,4 @@
-"""The Markdown report, read by a CommonMark reader with tables, shows every name as text."""
+"""Test that the Markdown report, rendered by a CommonMark parser with tables, shows every name as text."""
 
 import re
 from html import unescape
@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from hostile_names import HOSTILE
 from isoxide import ueba
-from isoxide._common.format import format_value
+from isoxide._common.format import format_share, format_value
 from isoxide.ueba._markdown import escape
 from ueba_tables import actor_days, users_of
 
@@ -45,7 +45,7 @@ def as_shown(name):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE))
-def test_escaped_text_is_shown_as_it_was(name):
+def test_escaped_text_is_rendered_unchanged(name):
     shown = Text(READER.render(f"| head |\n|---|\n| {escape(name)} |"))
     assert set(shown.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
     assert " ".join(shown.text.removeprefix("\n").split())[len("head") :].split() == as_shown(name).split()
@@ -63,25 +63,27 @@ def report(seed):
     return ueba.detect(ueba.read_table(renamed, entity="actor", time="day"), contamination=0.05)
 
 
-def test_tables_keep_their_columns(report):
+def test_hostile_names_do_not_change_the_columns_of_tables(report):
     report.manifest["notes"] = []
     html = READER.render(report.to_markdown(cutoff=99.0))
     shown = Text(html)
-    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    # The shares of each finding are an item of a list below its table.
+    assert shown.tags.count("li") == len(report)
     assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == 7
+        assert len(re.findall(r"<t[hd]\b", row)) == 9
     for name in report.frame["actor"]:
         assert as_shown(name) in " ".join(shown.text.split())
 
 
 @pytest.mark.parametrize("groups", [None, "dept"])
-def test_every_text_stays_text(seed, groups):
-    """Joined columns, notes, columns that are not features and groups stay text."""
+def test_all_texts_are_escaped(seed, groups):
+    # Joined columns, notes, columns that are not features and groups have hostile names too.
     frame = actor_days(seed)
     names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
     renamed = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
-    renamed["<i>left</i>"] = "text"
+    renamed["<i>role</i>"] = "text"
     users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1], "|": "<b>*x*</b>|[a](b)"})
     table = ueba.read_table(renamed, entity="actor", time="day")
     result = ueba.detect(table, contamination=0.05, groups=groups).join(users)
@@ -94,14 +96,15 @@ def test_every_text_stays_text(seed, groups):
     assert shown.tags.count("h1") == 1
     # Each entity has a heading, and so have the notes and the columns that are not features.
     assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
-    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"])
+    n_items = len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"]) + len(result)
+    assert shown.tags.count("li") == n_items
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
+        assert len(re.findall(r"<t[hd]\b", row)) == (9 if groups is None else 10)
     shown_text = " ".join(shown.text.split())
     for name in HOSTILE:
         assert as_shown(name) in shown_text
     assert "<b>*x*</b>|[a](b)" in shown_text
-    assert "<i>left</i>: text" in shown_text
+    assert "<i>role</i>: text" in shown_text
 
 
 @pytest.mark.slow
@@ -122,49 +125,53 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
 
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
-def test_every_line_tells_its_value(seed, arguments, joined):
-    """Each line has day, score, value, typical value, percentile and arrow in its column, and nothing else."""
+def test_each_line_has_the_values_of_its_finding(seed, arguments, joined):
+    # A line has day, anomaly score, rarity, band, feature with arrow, value, typical value, percentile and share.
     frame = actor_days(seed)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
     result = result.join(users_of(frame)) if joined else result
-    # Every direction, whatever was drawn.
+    # All directions occur, whatever the seed.
     n_features = len(result.features)
     result.directions = np.array([1, -1, 0])[np.arange(len(result)) % 3, np.newaxis].repeat(n_features, axis=1)
     lines, values = [], result.values  # noqa: PD011
     for actor in dict.fromkeys(result.frame["actor"]):
-        known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
-        lines.append(", ".join([actor, *known]))
+        joined_texts = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
+        lines.append(", ".join([actor, *joined_texts]))
         for number in np.flatnonzero(result.frame["actor"] == actor):
             row = result.frame.iloc[number]
-            lead = [f"{row['day']:%Y-%m-%d}", f"{row['score']:.6f}", f"{row['severity']:.2f}"]
-            lead += [row["rank_among"]] if "groups" in arguments else []
-            at_hand = [
-                j for j in result.order[number] if result.percentiles[number, j] >= 99 or _flagged(result, number, j)
+            rarity = result.rarity_texts()[number]
+            first_cells = [f"{row['day']:%Y-%m-%d}", f"{row['anomaly_score']:.4f}", rarity, row["band"]]
+            first_cells += [row["rank_among"]] if "groups" in arguments else []
+            listed = [
+                j
+                for j in result.order[number]
+                if result.percentiles[number, j] >= 99 or is_listed_anyway(result, number, j)
             ]
-            for j in at_hand or [result.order[number, 0]]:
+            for j in listed or [result.order[number, 0]]:
                 percentile = result.percentiles[number, j]
                 lines.append(
                     [
-                        *lead,
+                        *first_cells,
                         result.features[j] + {1: " ↑", -1: " ↓", 0: ""}[result.directions[number, j]],
                         format_value(values[number, j]),
                         format_value(result.typical()[number, j]),
                         "-" if np.isnan(percentile) else f"{percentile:.2f}",
+                        format_share(result.shares[number, j]),
                     ]
                 )
-                lead = [""] * len(lead)
-    assert {line[-4][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
+                first_cells = [""] * len(first_cells)
+    assert {line[-5][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
     matches = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(result.to_markdown(cutoff=99.0)), re.DOTALL)
-    told = [
+    rendered = [
         unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
         for title, row in matches
     ]
     assert [
-        line for line in told if line and line not in ("Notes on the table", "Columns that are not features")
+        line for line in rendered if line and line not in ("Notes on the table", "Columns that are not features")
     ] == lines
 
 
-def _flagged(result, number, j):
+def is_listed_anyway(result, number, j):
     """Return whether the report shows a feature whose percentile does not reach the cutoff."""
     if result.features[j] == "is_weekend":
         return result.values[number, j] > 0  # noqa: PD011
@@ -172,19 +179,19 @@ def _flagged(result, number, j):
     return len(rules) > 0 and np.isnan(result.percentiles[number]).all()
 
 
-def test_the_head_tells_how_much_was_looked_at(seed):
+def test_the_introduction_counts_days_rows_entities_and_findings(seed):
     frame = actor_days(seed)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
-    of = f"{len(frame):,} rows of 25 entities"
+    rows_and_entities = f"{len(frame):,} rows of 25 entities"
     text = result.to_markdown(cutoff=99.5)
     assert "# Findings: 2025\\-01\\-20 to 2025\\-02\\-28\n" in text
-    told = f"{len(result)} findings, {result.frame['actor'].nunique()} entities with findings."
-    assert f"\n40 days, {of}: {told} " in text
+    findings = f"{len(result)} findings, {result.frame['actor'].nunique()} entities with findings."
+    assert f"\n40 days, {rows_and_entities}: {findings} " in text
     assert " Features at or above percentile 99.5 are listed, or otherwise the most unusual one.\n" in text
     assert "No row is an anomaly." not in text
-    # Findings of an earlier version may not say.
+    # Findings of earlier versions may lack these numbers.
     del result.manifest["days"], result.manifest["entities"]
-    assert f"\n{of.split(' of ')[0]}: {told}" in result.to_markdown()
+    assert f"\n{rows_and_entities.split(' of ')[0]}: {findings}" in result.to_markdown()
 
 
 @pytest.mark.parametrize("order", ["score", "entity"])

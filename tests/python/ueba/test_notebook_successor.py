@@ -1,4 +1,4 @@
-"""Every step of `isoxide.ueba` gives the numbers of a notebook with scikit-learn, scipy and pandas."""
+"""Test that every step of `isoxide.ueba` gives the numbers of a notebook with scikit-learn, scipy and pandas."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ OUTSIDE = ("actor", "day", "anomaly_score")
 
 @pytest.fixture(scope="module")
 def notebook(seed):
-    """Return the variables of the notebook's cells in their order, with the contamination of one population."""
+    """Compute what the notebook computes, and return its variables."""
     features = actor_days(seed).drop_duplicates()
     inputs = features.drop(columns=["actor", "day"])
     first = SklearnForest(random_state=0, contamination=0.1).fit(inputs)
@@ -57,12 +57,12 @@ def findings(study):
 
 
 @pytest.mark.slow
-def test_scores_and_contamination(notebook, study):
+def test_scores_and_contamination_equal_the_notebooks(notebook, study):
     assert_array_equal(study.scores, notebook["scores"])
     assert study.contamination == notebook["contamination"]
 
 
-def test_findings(notebook, findings):
+def test_findings_equal_the_notebooks(notebook, findings):
     results = notebook["results"]
     assert_array_equal(findings.frame["score"], results["anomaly_score"])
     assert findings.frame["actor"].tolist() == results["actor"].tolist()
@@ -71,7 +71,7 @@ def test_findings(notebook, findings):
     assert findings.manifest["offset"] == notebook["forest"].offset_
 
 
-def test_ranks_in_the_same_order(notebook, findings):
+def test_ranks_and_their_order_equal_the_notebooks(notebook, findings):
     for number, expected in enumerate(notebook["ranked"]):
         order = findings.order[number]
         assert [findings.features[j] for j in order] == [name for name, _, _ in expected]
@@ -79,7 +79,7 @@ def test_ranks_in_the_same_order(notebook, findings):
         assert_array_equal(np.take(findings.values, number, axis=0)[order], [value for _, _, value in expected])
 
 
-def test_cutoffs(notebook, findings):
+def test_the_cutoff_table_equals_the_notebooks(notebook, findings):
     counts = np.array(
         [[sum(rank >= cutoff for _, rank, _ in ranks) for ranks in notebook["ranked"]] for cutoff in CUTOFFS]
     )
@@ -89,7 +89,7 @@ def test_cutoffs(notebook, findings):
     assert_array_equal(table["min"], counts.min(axis=1))
 
 
-def test_significant_features(notebook, findings):
+def test_feature_counts_equal_the_notebooks(notebook, findings):
     counts = {}
     for ranks in notebook["ranked"]:
         for name, rank, value in ranks:
@@ -99,15 +99,15 @@ def test_significant_features(notebook, findings):
     assert list(findings.feature_counts(cutoff=99.0, always_show=["is_weekend"]).items()) == expected
 
 
-def test_days(notebook, findings):
+def test_findings_per_day_equal_the_notebooks(notebook, findings):
     expected = notebook["results"].groupby("day").size()
     by_day = findings.group_by("day")
     assert {pd.Timestamp(day): len(rows) for day, rows in by_day.items()} == expected.to_dict()
     assert list(by_day) == sorted(by_day)
 
 
-def test_rules_with_the_percentiles_of_the_notebook(notebook):
-    """The notebook takes percentiles of the anomalies; with these as quantiles its flags come out."""
+def test_flags_equal_the_notebooks_for_its_percentiles(notebook):
+    # The notebook computes percentiles among the anomalies, so the rules get these as quantiles.
     results = notebook["results"]
     values = results.drop(columns=list(OUTSIDE))
     limits = values.describe(percentiles=[0.95, 0.99]).transpose()[["95%", "99%"]]
@@ -130,11 +130,11 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
     assert list(flags.itertuples(index=False, name=None)) == expected
 
 
-def test_months_share_a_scale(notebook, study):
-    """Months are scored by one forest here; the notebook's monthly forests have offsets of their own."""
+def test_all_months_are_scored_by_one_forest(notebook, study):
+    # The notebook fits a forest per month, each with its own offset.
     months = notebook["features"]["day"].dt.to_period("M").astype(str).to_numpy()
-    drift = study.by_period()
-    for row in drift.itertuples():
+    periods = study.by_period()
+    for row in periods.itertuples():
         scores = notebook["scores"][months == row.period]
         assert (row.rows, row.lowest, row.median) == (len(scores), scores.min(), np.median(scores))
         assert row.anomalies == np.sum(scores <= notebook["threshold"])

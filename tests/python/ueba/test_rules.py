@@ -1,11 +1,11 @@
-"""Rules flag values, also those at their limits, and the first rule that a value meets is the one reported."""
+"""Test that rules flag values at or above their limits, and that the first rule that a value meets is reported."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from isoxide import ueba
-from isoxide.ueba._rules import apply_rules, asked_quantiles, default_rules
+from isoxide.ueba._rules import apply_rules, default_rules, quantiles_of_rules
 from ueba_tables import actor_days
 
 pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
@@ -20,7 +20,7 @@ def flagged(rules, names, values, limits=None):
     return list(flags.itertuples(index=False, name=None))
 
 
-def test_limits_of_zscores_and_percentiles_are_reached_at_them():
+def test_values_at_the_limit_are_flagged():
     below = np.nextafter(3.0, 0)
     values = [[3.0], [below], [np.nan], [-4.0], [9.0]]
     assert flagged([ueba.ZScore()], ["zscore_1"], values) == [
@@ -34,8 +34,8 @@ def test_limits_of_zscores_and_percentiles_are_reached_at_them():
 
 
 @pytest.mark.parametrize("limit", [0.0, -2.0])
-def test_values_are_above_zero_but_for_zscores(limit):
-    """In a table of zeros the 99th percentile is zero too, and no value is flagged."""
+def test_only_zscores_flag_values_of_zero_and_below(limit):
+    # The percentiles of a column of zeros are zero, and no value of it is flagged.
     tiny = np.nextafter(0.0, 1)
     values = [[0.0], [-0.5], [0.5], [tiny], [-1.0], [1.0]]
     assert [row for row, *_ in flagged([ueba.Percentile((99,))], ["n"], values, {0.99: limit})] == [2, 3, 5]
@@ -55,7 +55,7 @@ def test_the_highest_percentile_is_reported():
     ]
 
 
-def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
+def test_the_first_rule_is_reported_and_other_rules_skip_zscores():
     rules = [ueba.Percentile((99,)), ueba.Flag(["*"], code="set"), ueba.ZScore(5)]
     result = flagged(rules, NAMES, [[7.0, 4.0, 1.0], [1.0, 5.0, 0.0]], {0.99: 6.0})
     assert [(row, feature, rule) for row, feature, _, rule, _ in result] == [
@@ -66,7 +66,7 @@ def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
     ]
 
 
-def test_default_rules():
+def test_default_rules_are_flags_zscores_and_percentiles():
     limits = {0.99: 6.0, 0.95: 4.0}
     result = flagged(default_rules(), NAMES, [[6.0, 2.9, 1.0], [4.0, 3.0, 0.0], [3.9, 9.0, 0.0]], limits)
     assert [(row, feature, rule) for row, feature, _, rule, _ in result] == [
@@ -78,18 +78,18 @@ def test_default_rules():
     ]
 
 
-def test_rules_without_defaults_of_the_domain():
+def test_without_domain_defaults_all_columns_have_percentiles():
     limits = {0.99: 6.0, 0.95: 4.0}
     rows = [[6.0, 2.9, 1.0], [4.0, 7.0, 0.0], [3.9, 3.5, 4.5]]
-    plain = flagged(default_rules(None, domain_defaults=False), NAMES, rows, limits)
-    assert [(row, feature, rule) for row, feature, _, rule, _ in plain] == [
+    by_percentile = flagged(default_rules(None, domain_defaults=False), NAMES, rows, limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in by_percentile] == [
         (0, "n", ">=p99"),
         (1, "n", ">=p95"),
         (1, "zscore_1", ">=p99"),
         (2, "is_weekend", ">=p95"),
     ]
-    chosen = flagged(default_rules("n", domain_defaults=False), NAMES, rows, limits)
-    assert [(row, feature, rule) for row, feature, _, rule, _ in chosen if feature == "n"] == [
+    with_zscores = flagged(default_rules("n", domain_defaults=False), NAMES, rows, limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in with_zscores if feature == "n"] == [
         (0, "n", "zscore>=3"),
         (1, "n", "zscore>=3"),
         (2, "n", "zscore>=3"),
@@ -102,30 +102,30 @@ def renamed_back(findings, names):
 
 
 @pytest.mark.parametrize("switch", [{"domain_defaults": False}, {"zscores": "none", "rules": [ueba.Percentile()]}])
-def test_one_argument_switches_off_the_meaning_of_names(seed, switch):
-    """Without the defaults, findings equal those of the same table with names that mean nothing."""
+def test_domain_defaults_can_be_switched_off(seed, switch):
+    # Without the defaults, findings equal those of the same table with meaningless names.
     frame = actor_days(seed)
     names = {f"column {j}": name for j, name in enumerate(frame.columns) if name not in ("actor", "day")}
-    plain = frame.rename(columns={name: new for new, name in names.items()})
-    tables = [ueba.read_table(source, entity="actor", time="day") for source in (frame, plain)]
-    usual, anonymous = (ueba.detect(table, contamination=0.05) for table in tables)
-    off = ueba.detect(tables[0], contamination=0.05, **switch)
-    pd.testing.assert_frame_equal(off.flags, renamed_back(anonymous, names), check_dtype=False)
-    np.testing.assert_array_equal(off.order, anonymous.order)
-    assert set(usual.flags["rule"]) > set(off.flags["rule"]) == {">=p95", ">=p99"}
-    assert (usual.order != off.order).any()
+    renamed = frame.rename(columns={name: new for new, name in names.items()})
+    tables = [ueba.read_table(source, entity="actor", time="day") for source in (frame, renamed)]
+    with_defaults, of_renamed = (ueba.detect(table, contamination=0.05) for table in tables)
+    without_defaults = ueba.detect(tables[0], contamination=0.05, **switch)
+    pd.testing.assert_frame_equal(without_defaults.flags, renamed_back(of_renamed, names), check_dtype=False)
+    np.testing.assert_array_equal(without_defaults.order, of_renamed.order)
+    assert set(with_defaults.flags["rule"]) > set(without_defaults.flags["rule"]) == {">=p95", ">=p99"}
+    assert (with_defaults.order != without_defaults.order).any()
     if "domain_defaults" not in switch:
         return
-    # Ranks and reports that are made later, and findings from a file, follow the same choice.
-    again = off.rank_features(tables[0], tail="upper")
-    np.testing.assert_array_equal(again.order, off.order)
-    assert off.to_markdown(cutoff=100) == off.to_markdown(cutoff=100, always_show=())
-    assert off.to_html(cutoff=100) == off.to_html(cutoff=100, always_show=())
-    assert usual.to_markdown(cutoff=100) == usual.to_markdown(cutoff=100, always_show=["is_weekend"])
-    assert "| is\\_weekend" in usual.to_markdown(cutoff=100)
-    assert "| is\\_weekend" not in off.to_markdown(cutoff=100)
-    assert off.domain_defaults is again.domain_defaults is False
-    assert usual.domain_defaults is True
+    # Later ranks and reports of these findings use no defaults either.
+    reranked = without_defaults.rank_features(tables[0], tail="upper")
+    np.testing.assert_array_equal(reranked.order, without_defaults.order)
+    assert without_defaults.to_markdown(cutoff=100) == without_defaults.to_markdown(cutoff=100, always_show=())
+    assert without_defaults.to_html(cutoff=100) == without_defaults.to_html(cutoff=100, always_show=())
+    assert with_defaults.to_markdown(cutoff=100) == with_defaults.to_markdown(cutoff=100, always_show=["is_weekend"])
+    assert "| is\\_weekend" in with_defaults.to_markdown(cutoff=100)
+    assert "| is\\_weekend" not in without_defaults.to_markdown(cutoff=100)
+    assert without_defaults.domain_defaults is reranked.domain_defaults is False
+    assert with_defaults.domain_defaults is True
 
 
 def test_domain_defaults_survive_a_file(seed, tmp_path):
@@ -142,12 +142,12 @@ def test_an_empty_list_of_rules_flags_nothing(seed):
     assert len(ueba.detect(table, contamination=0.05, rules=[]).flags) == 0
 
 
-def test_asked_quantiles_are_each_once():
+def test_the_quantiles_of_rules_are_distinct():
     rules = [ueba.Percentile((97, 0, 100)), ueba.ZScore(), ueba.Percentile((50, 97))]
-    assert asked_quantiles(rules) == [0.97, 0.0, 1.0, 0.5]
+    assert quantiles_of_rules(rules) == [0.97, 0.0, 1.0, 0.5]
     for percent in (-0.1, 100.1, float("nan")):
         with pytest.raises(ValueError, match=r"percents of the rule Percentile contain .*; each must be from 0 to 100"):
-            asked_quantiles([ueba.Percentile((percent,))])
+            quantiles_of_rules([ueba.Percentile((percent,))])
 
 
 @pytest.mark.parametrize("percents", [(97.5,), (0, 100), (12, 88, 99)])

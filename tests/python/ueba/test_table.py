@@ -1,4 +1,4 @@
-"""Reading tables: features, profile and refusals."""
+"""Test `read_table`: features, profile and refusals."""
 
 import numpy as np
 import pandas as pd
@@ -16,32 +16,32 @@ def frame(seed):
     return actor_days(seed, n_actors=6, n_days=20)
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet", "pandas", "polars"])
-def test_every_source_gives_the_same_table(frame, tmp_path, kind):
-    path = tmp_path / f"table.{kind}"
-    if kind.startswith("csv"):
+@pytest.mark.parametrize("source_type", ["csv", "csv.gz", "parquet", "pandas", "polars"])
+def test_every_source_gives_the_same_table(frame, tmp_path, source_type):
+    path = tmp_path / f"table.{source_type}"
+    if source_type.startswith("csv"):
         frame.to_csv(path, index=False)
-    elif kind == "parquet":
+    elif source_type == "parquet":
         frame.to_parquet(path)
-    source = {"pandas": frame, "polars": pl.from_pandas(frame)}.get(kind, path)
+    source = {"pandas": frame, "polars": pl.from_pandas(frame)}.get(source_type, path)
     table = ueba.read_table(source, **NAMES)
     assert table.features == tuple(frame.columns[2:])
     assert len(table) == len(frame)
     pd.testing.assert_frame_equal(table.X, frame[list(table.features)], check_dtype=False)
     assert table.days.tolist() == frame["day"].tolist()
-    assert (table.checksum is None) == (kind in ("pandas", "polars"))
+    assert (table.checksum is None) == (source_type in ("pandas", "polars"))
 
 
-def test_duplicates_are_dropped_as_pandas_does_and_shared_keys_told(frame):
-    other = frame.iloc[[3]].assign(n_0=999)
-    doubled = pd.concat([frame, frame.iloc[[5, 7, 7]], other], ignore_index=True)
+def test_duplicates_are_dropped_and_shared_keys_are_counted(frame):
+    same_key = frame.iloc[[3]].assign(n_0=999)
+    doubled = pd.concat([frame, frame.iloc[[5, 7, 7]], same_key], ignore_index=True)
     table = ueba.read_table(doubled, **NAMES)
     pd.testing.assert_frame_equal(table.frame, doubled.drop_duplicates())
     assert (table.profile.n_duplicates, table.profile.n_duplicate_keys) == (3, 2)
     assert "2 rows share entity and time" in str(table.profile)
 
 
-def test_check(frame):
+def test_the_profile_describes_gaps_and_unusual_columns(frame):
     frame = frame[frame["day"] != frame["day"].unique()[4]].copy()
     frame["row_id"] = np.arange(len(frame))[::-1]
     frame["same"] = 7
@@ -49,19 +49,19 @@ def test_check(frame):
     frame["role"] = "x"
     frame.loc[frame.index[:3], "share_0"] = np.nan
     frame.loc[frame.index[5], "share_1"] = np.inf
-    check = ueba.read_table(frame, **NAMES).profile
-    assert (check.n_missing_days, check.gaps) == (1, [["2025-01-24", "2025-01-24"]])
-    assert check.id_like == ["row_id"]
-    assert check.constant == [c for c in ("leaver_action", "same") if len(frame[c].unique()) == 1]
-    assert check.infinite == ["share_1"]
-    assert check.nan_share == {"share_0": 3 / len(frame)}
-    assert check.left_out["empty"] == "no values"
-    assert check.left_out["role"] == "text"
-    for told in ("1 days have no rows", "row_id", "same", "infinite", "no values"):
-        assert told in str(check)
+    profile = ueba.read_table(frame, **NAMES).profile
+    assert (profile.n_missing_days, profile.gaps) == (1, [["2025-01-24", "2025-01-24"]])
+    assert profile.id_like == ["row_id"]
+    assert profile.constant == [c for c in ("leaver_action", "same") if len(frame[c].unique()) == 1]
+    assert profile.infinite == ["share_1"]
+    assert profile.nan_share == {"share_0": 3 / len(frame)}
+    assert profile.left_out["empty"] == "no values"
+    assert profile.left_out["role"] == "text"
+    for text in ("1 days have no rows", "row_id", "same", "infinite", "no values"):
+        assert text in str(profile)
 
 
-def test_include_and_exclude(frame):
+def test_include_and_exclude_select_features(frame):
     table = ueba.read_table(frame, **NAMES, include=["n_*", "zscore_0"], exclude="n_3")
     assert table.features == ("n_0", "n_1", "n_2", "n_4", "n_5", "zscore_0")
     assert ueba.read_table(frame, **NAMES, exclude="zscore_*").features == tuple(
@@ -78,7 +78,7 @@ def test_include_and_exclude(frame):
         (["2025-04-26T23:00:00+02:00", "2025-04-27T01:00:00Z"], "2025-04-26"),
     ],
 )
-def test_times(values, day):
+def test_the_first_day_and_the_time_zones_are_those_of_the_times(values, day):
     table = ueba.read_table(pd.DataFrame({"actor": ["a", "b"], "day": values, "x": [1, 2]}), **NAMES)
     assert table.profile.first_day == day
     assert table.profile.time_zones == (["+02:00", "UTC"] if str(values[0]).endswith("+02:00") else [])
@@ -106,12 +106,12 @@ def test_times(values, day):
         (lambda f: f.to_numpy(), TypeError, "source must be a path, a list of paths"),
     ],
 )
-def test_refusals(frame, change, error, expected_message):
+def test_invalid_tables_are_refused(frame, change, error, expected_message):
     with pytest.raises(error, match=expected_message):
         ueba.read_table(change(frame), **NAMES)
 
 
-def test_refusals_of_files(frame, tmp_path):
+def test_invalid_files_and_arguments_are_refused(frame, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.csv"):
         ueba.read_table(tmp_path / "nowhere.csv", **NAMES)
     semicolons = tmp_path / "semicolons.csv"
@@ -127,8 +127,8 @@ def test_refusals_of_files(frame, tmp_path):
     with pytest.raises(ValueError, match=r"binary\.csv"):
         ueba.read_table(tmp_path / "binary.csv", **NAMES)
     frame.to_parquet(tmp_path / "cut.parquet")
-    whole = (tmp_path / "cut.parquet").read_bytes()
-    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    data = (tmp_path / "cut.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"cut\.parquet cannot be read"):
         ueba.read_table(tmp_path / "cut.parquet", **NAMES)
     with pytest.raises(ValueError, match="include has 'n_9', which matches no column"):

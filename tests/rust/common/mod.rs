@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 /// Returns the folder of golden vectors.
-pub(crate) fn folder() -> PathBuf {
+pub(crate) fn golden_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 /// Reads one golden file.
 pub(crate) fn load(name: &str) -> Value {
-    let path = folder().join(format!("{name}.json"));
+    let path = golden_folder().join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
@@ -21,7 +21,7 @@ pub(crate) fn load(name: &str) -> Value {
 /// Reads a number, which may be written as "nan", "inf" or "-inf".
 pub(crate) fn number(value: &Value) -> f64 {
     match value {
-        Value::String(word) => word.parse().unwrap(),
+        Value::String(text) => text.parse().unwrap(),
         other => other.as_f64().unwrap(),
     }
 }

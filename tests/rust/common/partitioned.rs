@@ -3,7 +3,7 @@
 use isoxide::bytes::Writer;
 use proptest::prelude::*;
 
-/// Changes of bytes that keep their checksum valid: the index of a number, the kind of change, and its operand.
+/// Changes of the numbers in stored bytes: the index of a number, which change it is, and its operand.
 pub(crate) type Edits = Vec<(usize, u8, u64)>;
 
 /// Merges all partitions into one, two at a time; `picks` chooses the two.

@@ -1,4 +1,4 @@
-// Sort and filter the findings. Without this script the page shows all of them, the lowest score first.
+// Sort and filter the findings. Without this script the page shows all of them, the highest score first.
 (function () {
   "use strict";
   const find = (id) => document.getElementById(id);
@@ -12,10 +12,10 @@
   const compare = new Intl.Collator("en", { numeric: true }).compare;
 
   const elements = list.children;
-  const cards = data.cards.map(([name, known, rows], i) => ({
+  const cards = data.cards.map(([name, joined, rows], i) => ({
     element: elements[i],
     name: fullText(name),
-    searchText: [name, ...known].map(fullText).join(" ").toLowerCase(),
+    searchText: [name, ...joined].map(fullText).join(" ").toLowerCase(),
     rows: rows.map(([number, day, signs, neutral]) => ({ element: find("finding-" + number), number, day, signs, neutral })),
   }));
   const total = cards.reduce((sum, card) => sum + card.rows.length, 0);

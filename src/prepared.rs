@@ -13,15 +13,16 @@ const MAX_LOCK_TRIES: usize = 1000;
 /// No call waits: a process that was forked at the wrong moment would wait for a thread that it does not have. In such a process
 /// the lock is never free, and the value is prepared again for every call, slower but equal.
 #[derive(Debug)]
-pub(super) struct Prepared<T>(RwLock<Option<Arc<T>>>);
+pub(crate) struct Prepared<T>(RwLock<Option<Arc<T>>>);
 
 impl<T> Prepared<T> {
-    pub(super) fn new() -> Self {
+    /// Creates a value that is not prepared yet.
+    pub(crate) fn new() -> Self {
         Self(RwLock::new(None))
     }
 
     /// Returns whether the value has been prepared.
-    pub(super) fn is_prepared(&self) -> bool {
+    pub(crate) fn is_prepared(&self) -> bool {
         self.0.try_read().is_ok_and(|value| value.is_some())
     }
 
@@ -36,7 +37,8 @@ impl<T> Prepared<T> {
         None
     }
 
-    pub(super) fn get_or(&self, prepare: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+    /// Returns the value, and prepares it first if no call has.
+    pub(crate) fn get_or(&self, prepare: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         if let Some(value) = self.get() {
             return Ok(value);
         }

@@ -1,4 +1,4 @@
-"""Run functions in another Python process: a hang becomes a failure, and all output is kept, even after a crash."""
+"""Run test functions in a new Python process, so that a hang is a failure and the output of a crash is kept."""
 
 import contextlib
 import os
@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 
 from seeds import SEED
 
-HERE = pathlib.Path(__file__).parent
+HELPERS = pathlib.Path(__file__).parent
 #: Python 3.12 and newer warn about every fork of a process with threads. The tests show that these forks work.
 WARNINGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
 
 
 class Ended(NamedTuple):
-    """The exit code of a process (minus the signal that ended it, if any) and its output."""
+    """Exit code of a process that has ended (minus the signal that ended it, if any), and its output."""
 
     code: int
     out: str
     err: str
 
 
-def alone(scene: Callable[..., Any], *args: Any, timeout: float = 120, **environment: str) -> Ended:
+def run_in_new_process(function: Callable[..., Any], *args: Any, timeout: float = 120, **environment: str) -> Ended:
     """Run a function of a test module in a new process; its arguments must be literals."""
-    file = pathlib.Path(scene.__code__.co_filename)
+    file = pathlib.Path(function.__code__.co_filename)
     module = file.stem
     arguments = "".join(f"{arg!r}, " for arg in args)
-    code = f"import {module}\n{module}.{scene.__name__}({arguments})"
-    path = os.pathsep.join([str(HERE), str(file.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    code = f"import {module}\n{module}.{function.__name__}({arguments})"
+    path = os.pathsep.join([str(HELPERS), str(file.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, *WARNINGS, "-X", "faulthandler", "-c", code],
         stdin=subprocess.DEVNULL,
@@ -39,7 +39,7 @@ def alone(scene: Callable[..., Any], *args: Any, timeout: float = 120, **environ
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path, "ISOXIDE_TEST_SEED": str(SEED), **environment},
-        # The process starts a group, so that its children, one of which may be what hangs, are killed with it.
+        # The process starts a process group, so that its children are killed with it: one of them may be what hangs.
         start_new_session=True,
     )
     try:
@@ -47,7 +47,7 @@ def alone(scene: Callable[..., Any], *args: Any, timeout: float = 120, **environ
     except subprocess.TimeoutExpired:
         _kill_group(process.pid)
         out, err = process.communicate()
-        raise AssertionError(f"{scene.__name__}{args} hangs\n{out}\n{err}") from None
+        raise AssertionError(f"{function.__name__}{args} hangs\n{out}\n{err}") from None
     except BaseException:
         _kill_group(process.pid)
         raise
@@ -66,14 +66,14 @@ def assert_silent(ended: Ended) -> None:
     assert ended == (0, "", "")
 
 
-def forked(job: Callable[..., Any], *args: Any) -> int:
-    """Fork a child that runs a job, and return its id. It exits with 0, or with 1 and its traceback on stderr."""
+def run_in_fork(function: Callable[..., Any], *args: Any) -> int:
+    """Fork a child that runs a function, and return its id. It exits with 0, or with 1 and a traceback on stderr."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        job(*args)
+        function(*args)
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -16,12 +16,12 @@ from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows, ranking
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["rank_again"]
+__all__ = ["rerank"]
 
 F = TypeVar("F", bound=FindingsData)
 
 
-def rank_again(
+def rerank(
     findings: F,
     table: FeatureTable | None,
     reference: FeatureTable | None,
@@ -41,26 +41,26 @@ def rank_again(
     if reference is None:
         assert table is not None and positions is not None  # noqa: PT018 (both follow from the above)
         scope = Scope(options.groups, table.entity)
-        labels = theirs = None
+        labels = reference_labels = None
         if options.groups is not None:
-            theirs = _labels(table, options.groups, "the table").tolist()
-            labels = [theirs[position] for position in positions]
+            reference_labels = _labels(table, options.groups, "the table").tolist()
+            labels = [reference_labels[position] for position in positions]
         if findings.features != list(table.features):
-            raise _other_table("its features are different")
-        rows, among = table.X.iloc[positions], table
+            raise _wrong_table("its features are different")
+        rows, ranked_among = table.X.iloc[positions], table
     else:
-        rows, among = _values(findings, reference), reference
+        rows, ranked_among = _values(findings, reference), reference
         scope = Scope.other(reference, options.groups, reference.entity)
-        labels = theirs = None
+        labels = reference_labels = None
         if options.groups is not None:
             # As text, equal labels are equal in both tables even if the dtypes of the columns differ.
-            theirs = _labels(reference, options.groups, "reference").tolist()
-            labels = text_labels(_own_labels(findings, table, positions, options.groups), options.groups)
-    statistics = TableQuantiles(among.X[findings.features], [])
+            reference_labels = _labels(reference, options.groups, "reference").tolist()
+            labels = text_labels(_labels_of_findings(findings, table, positions, options.groups), options.groups)
+    statistics = TableQuantiles(ranked_among.X[findings.features], [])
     if reference is None:
         _check_typical(findings, statistics.typical())
-    ranks = rank_rows(rows, labels, among, theirs, statistics, options, scope, n_jobs)
-    return _ranked(findings, ranks, statistics, ranking(options, scope, len(among)), reference)
+    ranks = rank_rows(rows, labels, ranked_among, reference_labels, statistics, options, scope, n_jobs)
+    return _ranked(findings, ranks, statistics, ranking(options, scope, len(ranked_among)), reference)
 
 
 def _ranked(
@@ -81,7 +81,7 @@ def _ranked(
     return ranked
 
 
-def _other_table(reason: str) -> ValueError:
+def _wrong_table(reason: str) -> ValueError:
     return ValueError(
         f"the findings do not come from this table: {reason}; "
         "to rank their values among the rows of another table, pass it as reference="
@@ -102,7 +102,7 @@ def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
     return table.labels(groups)
 
 
-def _own_labels(
+def _labels_of_findings(
     findings: FindingsData, table: FeatureTable | None, positions: NDArray[np.intp] | None, groups: str
 ) -> list[Any]:
     if table is not None and positions is not None:
@@ -128,16 +128,16 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
     """Return the positions of the findings in their table, found by entity, time and the values of all features."""
     missing = [name for name in findings.features if name not in table.features]
     if missing:
-        raise _other_table(f"it has no feature {missing[0]!r}")
-    n_rows = findings.manifest.get("rows")
+        raise _wrong_table(f"it has no feature {missing[0]!r}")
+    n_rows = findings.manifest.get("table_rows", findings.manifest.get("rows"))
     if n_rows is not None and n_rows != len(table):
-        raise _other_table(f"it has {len(table):,} rows instead of {n_rows:,}")
-    own_times, times = findings.frame[findings.time], table.frame[table.time]
-    if (own_times.dt.tz is None) != (times.dt.tz is None):
-        raise _other_table("only one of the two has times with a time zone")
-    own = _keys(findings.frame[findings.entity], own_times).assign(number=np.arange(len(findings)))
-    theirs = _keys(table.frame[table.entity], times).assign(position=np.arange(len(table)))
-    pairs = own.merge(theirs, on=["entity", "time"])
+        raise _wrong_table(f"it has {len(table):,} rows instead of {n_rows:,}")
+    finding_times, table_times = findings.frame[findings.time], table.frame[table.time]
+    if (finding_times.dt.tz is None) != (table_times.dt.tz is None):
+        raise _wrong_table("only one of the two has times with a time zone")
+    finding_keys = _keys(findings.frame[findings.entity], finding_times).assign(number=np.arange(len(findings)))
+    table_keys = _keys(table.frame[table.entity], table_times).assign(position=np.arange(len(table)))
+    pairs = finding_keys.merge(table_keys, on=["entity", "time"])
     numbers, positions = pairs["number"].to_numpy(dtype=np.intp), pairs["position"].to_numpy(dtype=np.intp)
     values = table.X[findings.features].iloc[positions].to_numpy(dtype=np.float64, na_value=np.nan)
     expected = findings.values[numbers]  # noqa: PD011
@@ -145,17 +145,17 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
     numbers, positions = numbers[is_same], positions[is_same]
     first = np.full(len(findings), -1, dtype=np.intp)
     first[numbers[::-1]] = positions[::-1]
-    lost = np.flatnonzero(first < 0)
-    if lost.size:
-        row = findings.frame.iloc[int(lost[0])]
-        raise _other_table(f"none of its rows has the values of {row[findings.entity]!r} at {row[findings.time]}")
+    unmatched = np.flatnonzero(first < 0)
+    if unmatched.size:
+        row = findings.frame.iloc[int(unmatched[0])]
+        raise _wrong_table(f"none of its rows has the values of {row[findings.entity]!r} at {row[findings.time]}")
     if groups is not None and len(numbers) > len(findings) and groups in table.frame.columns:
         # Rows with equal keys and values are the same finding unless they belong to several groups.
         labels = pd.Series(table.labels(groups).iloc[positions].tolist(), dtype=object)
         n_labels = labels.groupby(numbers).nunique(dropna=False)
-        several = n_labels >= 2
-        if several.any():
-            row = findings.frame.iloc[int(several.index[several][0])]
+        is_ambiguous = n_labels >= 2
+        if is_ambiguous.any():
+            row = findings.frame.iloc[int(is_ambiguous.index[is_ambiguous][0])]
             raise ValueError(
                 f"several rows of {row[findings.entity]!r} at {row[findings.time]} have the same values but different "
                 f"{groups!r}: the finding's group is ambiguous"
@@ -173,4 +173,4 @@ def _check_typical(findings: FindingsData, typical: pd.DataFrame) -> None:
     differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
     if differs.any():
         name = findings.features[int(np.flatnonzero(differs)[0])]
-        raise _other_table(f"the typical values of feature {name!r} are different")
+        raise _wrong_table(f"the typical values of feature {name!r} are different")

@@ -1,0 +1,171 @@
+"""Train a model on a partitioned table, with the same files as `isoxide.ueba.Model.fit` for the same rows in memory.
+
+profile -> fetch drawn rows, grow -> threshold -> rows and days of the keys -> values of each population
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from isoxide._common.warn import warn_caller
+from isoxide._forest.estimator import IsolationForest
+from isoxide._forest.sample_plan import SamplePlan
+from isoxide._frames.columns import number_column
+from isoxide._frames.times import Times, TimeStyle, days_of
+from isoxide._partitioned.aggregators import Aggregator, Partition
+from isoxide._partitioned.broadcast import BroadcastForest
+from isoxide._partitioned.columns import batch_scores
+from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.families import sampled_families
+from isoxide._partitioned.fit import grow, score_offset
+from isoxide._partitioned.options import PartitionedModelOptions
+from isoxide._partitioned.profile import ProfiledTable
+from isoxide.ueba._calibrate import check_share_above, check_training, refuse_infinite, small_table_notes
+from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._counting import CellCounts, KeyCounts, Populations
+from isoxide.ueba._model import Model, made_model, new_forest, set_threshold
+from isoxide.ueba._model_settings import settings_of
+
+__all__ = ["fit_model"]
+
+
+class CountKeys(Aggregator[KeyCounts, KeyCounts]):
+    """Count the rows of each entity, and of each group, on each day.
+
+    Parameters
+    ----------
+    entity : str
+        Column with the entities as text.
+    times : Times
+        Reader of the times.
+    groups : str, optional
+        Column with the labels of the groups as text.
+    """
+
+    def __init__(self, entity: str, times: Times, groups: str | None) -> None:
+        self.entity, self.times, self.groups = entity, times, groups
+        self.columns = (entity, times.name, *([] if groups is None else [groups]))
+
+    def init(self, partition: Partition) -> KeyCounts:
+        """Return the counts of a table without rows."""
+        return KeyCounts()
+
+    def update(self, state: KeyCounts, batch: pa.RecordBatch, first_row: int | None) -> KeyCounts:
+        """Add the rows of a batch."""
+        if batch.num_rows == 0:
+            return state
+        labels = None if self.groups is None else batch.column(self.groups)
+        days = days_of(self.times.of(batch, first_row))
+        return KeyCounts.merged([state, KeyCounts.of(batch.column(self.entity), days, labels)])
+
+    def merge(self, states: Iterable[KeyCounts]) -> KeyCounts:
+        """Return the counts of all partitions."""
+        return KeyCounts.merged(states)
+
+
+class CountCells(Aggregator[CellCounts, CellCounts]):
+    """Count the values of each feature in each population, and the anomaly scores.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest that scores the rows.
+    features : list of str
+        Columns that the forest reads.
+    keys : CountKeys
+        Aggregator that counted the keys; its columns are read again.
+    populations : Populations
+        Populations that follow from the counts of the keys.
+    """
+
+    def __init__(self, forest: BroadcastForest, features: list[str], keys: CountKeys, populations: Populations) -> None:
+        self.forest, self.features, self.keys, self.populations = forest, features, keys, populations
+        self.columns = tuple(dict.fromkeys([*keys.columns, *features]))
+
+    def init(self, partition: Partition) -> CellCounts:
+        """Return the counts of a table without rows."""
+        return CellCounts(len(self.features), has_groups=self.keys.groups is not None)
+
+    def update(self, state: CellCounts, batch: pa.RecordBatch, first_row: int | None) -> CellCounts:
+        """Add the rows of a batch."""
+        if batch.num_rows == 0:
+            return state
+        keys, populations = self.keys, self.populations
+        groups = None if keys.groups is None else populations.group_codes(batch.column(keys.groups))
+        state.add(
+            [number_column(batch, name) for name in self.features],
+            -batch_scores(batch, self.features, self.forest.forest()),
+            days_of(keys.times.of(batch, first_row)).to_numpy(),
+            groups,
+            populations.history_codes(batch.column(keys.entity)),
+        )
+        return state
+
+    def merge(self, states: Iterable[CellCounts]) -> CellCounts:
+        """Return the counts of all partitions."""
+        merged, *others = states
+        for other in others:
+            merged.merge(other)
+        return merged
+
+
+def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | None = None) -> Model:
+    """Return the model of a table.
+
+    Parameters
+    ----------
+    engine : Engine
+        Engine that reads the table; it stays open.
+    options : PartitionedModelOptions
+        Arguments of `PartitionedTable.fit_model`.
+    n_jobs : int, optional
+        Number of threads that grow the forest in this process if the options do not say; None means all cores.
+    """
+    settings = settings_of(options, options.entity, options.time)
+    if settings.peers is not None and settings.peers not in engine.schema.names:
+        raise ValueError(f"groups={settings.peers!r} is not a column of the table")
+    table = ProfiledTable(
+        engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
+        groups=settings.peers, style=TimeStyle(options.time_format, options.timezone),
+    )  # fmt: skip
+    features = list(table.features)
+    refuse_result_names(options.entity, options.time, features)
+    refuse_infinite(table.profile.infinite)
+    forest = new_forest(options)
+    check_training(table.n_rows, table.profile.n_days, forest, train_on_this=options.train_on_this)
+    for note in small_table_notes(table.n_rows, forest):
+        warn_caller(note)
+    forest.set_params(n_jobs=options.n_jobs if options.n_jobs is not None else n_jobs)
+    forest = grow(table.engine, SamplePlan(forest, table.n_rows, len(features)), features)
+    forest.offset_ = -0.5
+    scores = table.engine.scores(forest)
+    try:
+        set_threshold(
+            forest, options, table.n_rows, table.profile.n_period_days,
+            lambda contamination: score_offset(scores, table.n_rows, contamination),
+        )  # fmt: skip
+    finally:
+        scores.close()
+    keys = CountKeys(options.entity, table.times, table.group_column)
+    populations = Populations(
+        table.engine.aggregate(keys), min_group=settings.ranks.min_group, min_history=settings.min_history
+    )
+    counter = CountCells(_broadcast(table.engine, forest, n_jobs), features, keys, populations)
+    cells = table.engine.aggregate(counter)
+    reference = cells.reference(features, populations)
+    if reference.n_rows != table.n_rows or reference.scores.n != table.n_rows:
+        raise ValueError(f"{engine.name} changed while it was read; do not change the table")
+    model = made_model(
+        forest, settings, reference, cells.days, table.profile, engine.name, None, sampled_families(table)
+    )
+    check_share_above(model.n_above / table.n_rows, model.threshold)
+    return model
+
+
+def _broadcast(engine: Engine, forest: IsolationForest, n_jobs: int | None) -> BroadcastForest:
+    """Send the forest to the workers; the stored forest has no number of threads."""
+    threaded = IsolationForest.from_bytes(forest.to_bytes())
+    threaded.set_params(n_jobs=engine.n_jobs if engine.n_jobs is not None else n_jobs)
+    return engine.broadcast(threaded)
