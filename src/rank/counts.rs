@@ -505,6 +505,18 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "cannot count more than 2147483647 values")]
+    fn more_values_than_a_counter_holds_are_refused() {
+        let queries = Queries::new((0..300).map(f64::from));
+        let mut counter = Counter::new(&queries);
+        counter.add(&[0.0; 2]);
+        counter.counts.n = MAX_COUNTED_VALUES - 1;
+        counter.add(&[0.0]);
+        assert_eq!(counter.counts.n, MAX_COUNTED_VALUES);
+        counter.add(&[0.0]);
+    }
+
+    #[test]
     fn counts_of_other_queries_are_not_merged() {
         let error = Counts::none(2).merge(&Counts::none(3)).unwrap_err();
         assert_eq!(

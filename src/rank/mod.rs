@@ -359,15 +359,19 @@ fn n_shares(n_rows: usize, workers: Workers<'_>) -> usize {
     shared_out.max(n_rows.div_ceil(counts::MAX_COUNTED_VALUES as usize - CHUNK_ROWS))
 }
 
+/// Returns the rows of a share. Every share but the last one is a whole number of chunks; the last shares may be empty.
+fn share_rows(share: usize, n_shares: usize, n_rows: usize) -> Range<usize> {
+    let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
+    let end = n_rows.min((share + 1).saturating_mul(share_len));
+    share.saturating_mul(share_len).min(end)..end
+}
+
 /// Counts the values of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
     Choice::requested()?;
     let n_shares = n_shares(n_rows, workers);
-    // Every share but the last one is a whole number of chunks.
-    let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
     let shares = threads::map(n_shares, workers, |share| {
-        let end = n_rows.min((share + 1) * share_len);
-        count_rows(pairs, (share * share_len).min(end)..end, workers)
+        count_rows(pairs, share_rows(share, n_shares, n_rows), workers)
     })?;
     let sum = shares.into_iter().reduce(|mut sums, share| {
         sums.iter_mut().zip(&share).for_each(|(sum, share)| sum.add(share));
@@ -401,4 +405,27 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) 
     })?;
     let counts = counters.into_iter().map(PairCounter::finish);
     Ok(counts.zip(pairs).map(|(counts, pair)| pair.counts(counts)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_share_fits_in_one_counter() {
+        let limit = counts::MAX_COUNTED_VALUES as usize;
+        let near = [limit - CHUNK_ROWS, limit, 2 * limit].map(|n| [n - 1, n, n + 1, n + CHUNK_ROWS]);
+        for n_rows in near.into_iter().flatten().chain([0, 1, MIN_SHARE_ROWS]) {
+            for n_workers in [1, 2, 16] {
+                let n_shares = n_shares(n_rows, n_workers.into());
+                let mut next = 0;
+                for share in 0..n_shares {
+                    let rows = share_rows(share, n_shares, n_rows);
+                    assert!(rows.start == next && rows.len() <= limit, "{rows:?} of {n_rows}");
+                    next = rows.end;
+                }
+                assert_eq!(next, n_rows, "{n_workers} workers");
+            }
+        }
+    }
 }

@@ -650,3 +650,31 @@ fn cheapest(bins: &[u16]) -> (u64, u32) {
     });
     costs.min().unwrap_or((u64::MAX, depth))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_counts_keep_their_marks() {
+        let queries: Vec<f64> = (0..300).map(f64::from).collect();
+        let bins = Bins::new(&queries).unwrap();
+        let mut table = queries.clone();
+        table.resize(bins.table_len(), f64::INFINITY);
+        let rank = |value: f64| queries.partition_point(|&query| query < value);
+        // Values that equal a query are counted in its bin from the second chunk on, and values between queries always.
+        for (value, equal) in [(7.0, 1), (7.5, 0)] {
+            let values = [value; BINNED_VALUES];
+            let mut counter = bins.counter();
+            bins.count(&table, &values, &values, &mut counter, rank);
+            let mut bin = [0];
+            Choice::get().bins(&bins.map, &[value], &mut bin);
+            let left = i32::MAX as u32 - 2 * BINNED_VALUES as u32;
+            counter.per_bin[usize::from(bin[0])] += left;
+            bins.count(&table, &values, &values, &mut counter, rank);
+            let mut expected = vec![[0; 2]; queries.len() + 1];
+            expected[rank(value)][equal] = i32::MAX as u32;
+            assert_eq!(bins.totals(&counter), expected, "{value}");
+        }
+    }
+}
