@@ -174,7 +174,7 @@ impl Bins {
         }
         let n_bins = (BINS_PER_QUERY * n).next_power_of_two().clamp(MIN_BINS, MAX_BINS);
         // A few far queries would leave all others in a few bins, so some maps leave the outer queries to the first and last bins.
-        let mut margins = vec![0, n / 64, n / 16];
+        let mut margins = vec![0, n / 256, n / 64, n / 16];
         margins.dedup();
         let ranges = margins
             .into_iter()
@@ -193,7 +193,7 @@ impl Bins {
             if best.is_none_or(|(lowest, ..)| cost < lowest) {
                 best = Some((cost, steps, map));
             }
-            if steps <= GOOD_STEPS && cost == expected_cost(n, steps) {
+            if cost <= GOOD_COST * n as u64 {
                 break;
             }
         }
@@ -614,17 +614,13 @@ impl BinCounter {
     }
 }
 
-/// Number of steps with which a map is taken without trying others, if no bin is crowded.
-const GOOD_STEPS: u32 = 2;
-/// Time of a step, of the search in a crowded bin, and of a step of that search, in hundredths of a nanosecond.
+/// Cost per value with which a map is taken without trying others. This and the following costs are in hundredths of a nanosecond.
+const GOOD_COST: u64 = 40;
+/// Time for a value on the list, of a step of its comparisons, of the search in a crowded bin, and of a step of that search.
+const LISTED: u64 = 250;
 const STEP: u64 = 35;
 const SEARCH: u64 = 600;
 const SEARCH_STEP: u64 = 100;
-
-/// Returns the cost of counting `n` values with so many steps if no bin is crowded.
-fn expected_cost(n: usize, steps: u32) -> u64 {
-    u64::from(steps) * STEP * n as u64
-}
 
 fn bins_of(map: &BinMap, values: &[f64], bins: &mut [u16]) {
     for (values, bins) in values.chunks(BINNED_VALUES).zip(bins.chunks_mut(BINNED_VALUES)) {
@@ -632,8 +628,9 @@ fn bins_of(map: &BinMap, values: &[f64], bins: &mut [u16]) {
     }
 }
 
-/// Returns the lowest expected cost of counting, and the number of steps that has it, given the bins of the queries. It assumes that
-/// the values are distributed as the queries are.
+/// Returns the lowest expected cost of counting `n` values for `n` queries, and the number of steps that has it, given the bins of the
+/// queries. It assumes that the values are distributed as the queries are. Then a value is as likely to share its bin with a query
+/// as a query is to share its bin with another one.
 fn cheapest(bins: &[u16]) -> (u64, u32) {
     let n = bins.len() as u64;
     let depth = n.ilog2() + 1;
@@ -642,10 +639,12 @@ fn cheapest(bins: &[u16]) -> (u64, u32) {
     for same in bins.chunk_by(|a, b| a == b) {
         n_needing[same.len().ilog2() as usize + 1] += same.len() as u64;
     }
+    let n_listed = n - n_needing[1];
     let mut n_crowded = n;
     let costs = (1..=depth).map(|steps| {
         n_crowded -= n_needing[steps as usize];
-        let cost = expected_cost(bins.len(), steps) + n_crowded * (SEARCH + u64::from(depth) * SEARCH_STEP);
+        let search = SEARCH + u64::from(depth) * SEARCH_STEP;
+        let cost = n_listed * (LISTED + u64::from(steps) * STEP) + n_crowded * search;
         (cost, steps)
     });
     costs.min().unwrap_or((u64::MAX, depth))
