@@ -385,7 +385,7 @@ class FeatureRankDisplay(_Display):
         names = [findings.features[j] for j in columns]
         values, medians = findings.values[finding], findings.typical("median")[finding]  # noqa: PD011
         labels = [f"{format_value(values[j])} (typical {format_value(medians[j])})" for j in columns]
-        title = f"{row[findings.entity]}, {format_time(row[findings.time])}: score {row['score']:.4f}"
+        title = f"{row[findings.entity]}, {format_time(row[findings.time])}: anomaly score {row['anomaly_score']:.3f}"
         if not columns and "rank_among" in row:
             title = f"{title}, {row['rank_among']}"
         display = cls(

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_estimates_choose_well_where_it_matters() {
-        for ([columns, trees, tree_nodes, n_rows], [walk, avx512, avx2, portable]) in MEASURED {
+        for ([columns, trees, tree_nodes, n_rows], [walk, plans @ ..]) in MEASURED {
             let size = ForestSize {
                 trees,
                 nodes: trees * tree_nodes,
@@ -169,10 +169,10 @@ mod tests {
             };
             #[cfg(target_arch = "x86_64")]
             {
-                check(&AVX512, avx512);
-                check(&AVX2, avx2);
+                check(&AVX512, plans[0]);
+                check(&AVX2, plans[1]);
             }
-            check(&PORTABLE, portable);
+            check(&PORTABLE, plans[2]);
         }
     }
 

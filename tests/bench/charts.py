@@ -16,6 +16,7 @@ _MARKS = {
     "coniferest": ("#009e73", "^"),
     "pyod": ("#444444", "D"),
     "shap": ("#cc79a7", "X"),
+    "woodelf": ("#8c564b", "P"),
     "tl2cgen": ("#a6761d", "v"),
     "treelite": ("#66a61e", "<"),
     "onnxruntime": ("#e7298a", ">"),
@@ -126,12 +127,12 @@ def _short(value: float, _: int) -> str:
 def growth(record: Record, path: Path) -> None:
     """Draw the wall time per scored row, with a panel each for growing rows, columns, trees and threads."""
     plt = _pyplot()
-    panels = [panel for panel in PANELS if any(work["what"] == panel for work in record["growth"])]
+    panels = [panel for panel in PANELS if any(work["task"] == panel for work in record["growth"])]
     if not panels:
         return
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.2), sharey=True, layout="constrained")
     for axis, panel in zip(axes.flat, PANELS, strict=True):
-        works = [work for work in record["growth"] if work["what"] == panel]
+        works = [work for work in record["growth"] if work["task"] == panel]
         for library in ("sklearn", "isoxide", "numpy_sum"):
             points = [
                 (_coordinate(panel, work), c["medians"]["wall"] / work["data"]["n"] * 1e9)

@@ -156,6 +156,10 @@ class Coniferest:
         scores: np.ndarray = self.model.score_samples(_array(x))
         return scores
 
+    def explain(self, x: Any) -> np.ndarray:
+        values: np.ndarray = self.model.feature_signature(x)
+        return values
+
 
 class Pyod(_UnderJoblib):
     """Around scikit-learn's; it knows no contamination="auto" and scores the training data in every fit."""
@@ -193,6 +197,23 @@ class Shap(Sklearn):
         return values
 
 
+class Woodelf(Sklearn):
+    """woodelf's explainer of scikit-learn's forest. It takes frames only, and computes in float32."""
+
+    def fit(self, x: Any) -> None:
+        from woodelf import WoodelfExplainer
+
+        super().fit(x)
+        self.explainer = WoodelfExplainer(self.model)
+
+    def explain(self, x: Any) -> np.ndarray:
+        import pandas as pd
+
+        frame = pd.DataFrame(x, columns=[f"x{j}" for j in range(x.shape[1])])
+        values: np.ndarray = self.explainer.shap_values(frame, verbose=False)
+        return values
+
+
 class NumpySum:
     """No forest: one pass over the table, to see what memory alone costs."""
 
@@ -213,6 +234,7 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
     "coniferest": Coniferest,
     "pyod": Pyod,
     "shap": Shap,
+    "woodelf": Woodelf,
     "numpy_sum": NumpySum,
 }
 

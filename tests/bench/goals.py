@@ -89,7 +89,7 @@ GOALS = [
     *_ratios(14, _ONE | {"take": 10_000}, numpy=(6, 8, 2, 3)),
     *_ratios(17, _C, numpy=_EQUAL),
     *_ratios(17, _F, numpy=_EQUAL),
-    Goal(18, {"what": "isoxide --version"}, "s of processor", _seconds, (0.1, 0.1), (0.1, 0.1), less=True),
+    Goal(18, {"task": "isoxide --version"}, "s of processor", _seconds, (0.1, 0.1), (0.1, 0.1), less=True),
     Goal(19, {}, "s of processor", _seconds, (6.0, 3.5), (9.0, 6.0), less=True),
 ]
 

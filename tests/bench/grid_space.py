@@ -79,7 +79,7 @@ def _work(u: np.ndarray) -> Work | None:
     samples = _or_default(u[6], DEFAULT_SAMPLES, 2, n)
     work = Work(
         row=0,
-        what=kind,
+        task=kind,
         kind=kind,
         data=Data(content, n, d),
         contenders=tuple(map(Contender, _forests(content, layout))),
@@ -94,9 +94,9 @@ def _work(u: np.ndarray) -> Work | None:
 
 def _ranking(kind: str, n: int, d: int, layout: str, queries: int) -> Work | None:
     rivals = ("isoxide", "scipy_array", "numpy") if kind == "rank" else ("isoxide", "numpy")
-    what = "" if kind == "rank" else "RankReference"
+    task = "" if kind == "rank" else "RankReference"
     take = queries if kind == "rank" else None
-    return Work(0, what, kind, Data("plain", n, d), tuple(map(Contender, rivals)), layout, take=take, same_array=True)
+    return Work(0, task, kind, Data("plain", n, d), tuple(map(Contender, rivals)), layout, take=take, same_array=True)
 
 
 def _forests(content: str, layout: str) -> tuple[str, ...]:

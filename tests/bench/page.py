@@ -14,7 +14,7 @@ from .works import LABELS
 #: The limits of the comparison, which do not depend on the numbers.
 _UNFAIR = (Path(__file__).parent / "unfair.md").read_text()
 _FORESTS = ("sklearn", "isotree", "coniferest", "pyod")
-_EXPLAINERS = ("shap",)
+_EXPLAINERS = ("shap", "woodelf", "coniferest")
 _COMPILED = ("sklearn", "tl2cgen", "treelite", "onnxruntime")
 _RANKERS = ("scipy", "scipy_array", "numpy", "polars", "pandas")
 _PROGRAMS = ("start", "desk")
@@ -198,8 +198,9 @@ up. Their scores differ from scikit-learn's (see [agreement of results](#agreeme
 
 ## Explanations
 
-The work is `shap_values` of float32 rows. shap's `TreeExplainer` runs on one thread, and making the explainer is not
-timed.
+The work is `shap_values` of float32 rows. shap's `TreeExplainer` and woodelf run on one thread, and making the
+explainer is not timed. woodelf computes in float32, so its values differ by up to 1e-5 of the largest one. coniferest's
+signature is not a Shapley value: it is the mean change of the path length at the splits by a feature.
 
 {_ratios(explained, _EXPLAINERS) if "shap" in names else "No record has these rows yet."}
 

@@ -30,7 +30,7 @@ def start_job(work: Work, library: str, threads: int, layout: str, folder: Path)
         "isoxide --version": ["-m", "isoxide", "--version"],
         "import isoxide": ["-c", "import isoxide"],
         "import IsolationForest": ["-c", f"from {_PACKAGES[library]} import IsolationForest"],
-    }[work.what]
+    }[work.task]
     # The first start writes compiled files and fills the cache of the system.
     _run(arguments)
     return Job(lambda: _run(arguments), _nothing)

@@ -15,6 +15,7 @@ LABELS = {
     "coniferest": "coniferest",
     "pyod": "PyOD",
     "shap": "shap",
+    "woodelf": "woodelf",
     "tl2cgen": "TL2cgen",
     "treelite": "treelite",
     "onnxruntime": "ONNX Runtime",
@@ -48,7 +49,7 @@ class Work:
 
     row: int
     #: Description of the task, without the shape of the table and the number of threads.
-    what: str
+    task: str
     #: "score", "explain", "fit", "day", "rank", "reference", "memory", "start" or "desk".
     kind: str
     data: Data
@@ -73,9 +74,9 @@ class Work:
     def title(self) -> str:
         n = self.data.n if self.kind == "rank" or not self.take else self.take
         if self.kind == "start":
-            return self.what
+            return self.task
         shape = f"{n:,} x {self.data.d:,}"
-        return f"rank {self.take:,} rows in {shape}{self.what}" if self.kind == "rank" else f"{self.what}, {shape}"
+        return f"rank {self.take:,} rows in {shape}{self.task}" if self.kind == "rank" else f"{self.task}, {shape}"
 
     def scaled(self, scale: float) -> Work:
         """Return the same work on a smaller table, for trying things out."""
@@ -130,8 +131,8 @@ def _scoring() -> list[Work]:
         works.append(Work(7, "score", "score", _HUNDRED_THOUSAND, rivals, take=take, rounds=7))
     works.append(Work(7, "score, 1,000 trees", "score", Data("plain", 2_000, 1_000), _NO_PYOD, take=9, trees=1000))
     day = Data("plain", 10_000, 46)
-    what = "one day, pandas: decision_function and predict"
-    works.append(Work(8, what, "day", day, _OURS_AND_SKLEARN, layout="pandas floats", take=108, rounds=7))
+    task = "one day, pandas: decision_function and predict"
+    works.append(Work(8, task, "day", day, _OURS_AND_SKLEARN, layout="pandas floats", take=108, rounds=7))
     works.append(Work(16, "score, wide, C order", "score", _WIDE, (*_NO_PYOD, *_COMPILED)))
     works.append(Work(16, "score, wide, F order", "score", _WIDE, _NO_PYOD, layout="F"))
     return works
@@ -176,16 +177,20 @@ def _ranking(cores: int) -> list[Work]:
         for row, take, data in ((13, 260, _MILLION), (14, 10_000, _MILLION), (14, 260, _HUNDRED_THOUSAND)):
             works.append(Work(row, "", "rank", data, contenders, threads=threads, rounds=3, take=take))
     for layout in "CF":
-        what = f"RankReference, {layout} order"
-        works.append(Work(17, what, "reference", _MILLION, _named("isoxide", "numpy"), layout=layout, rounds=3))
+        task = f"RankReference, {layout} order"
+        works.append(Work(17, task, "reference", _MILLION, _named("isoxide", "numpy"), layout=layout, rounds=3))
     return works
+
+
+#: coniferest does not compute Shapley values, but the mean change of the path length at the splits by a feature.
+_EXPLAINERS = ("shap", "woodelf", "coniferest")
 
 
 def _explaining() -> list[Work]:
     works = []
     for data in (_SMALL, _HUNDRED_THOUSAND):
         explain: dict[str, Any] = {"kind": "explain", "data": data, "rounds": 3}
-        works.append(Work(20, "explain", contenders=_named("isoxide", "shap"), take=1000, **explain))
+        works.append(Work(20, "explain", contenders=_named("isoxide", *_EXPLAINERS), take=1000, **explain))
         for kernel in ("avx2", "portable"):
             forced = Contender("isoxide", f"{kernel} kernel", environment={"ISOXIDE_KERNEL": kernel})
             default = Contender("isoxide", "default kernel")

@@ -73,16 +73,17 @@ def test_many_threads_score_one_forest(seed):
 
 
 @pytest.mark.parametrize("n_rows", [1, 100, 4_000])
-def test_many_threads_make_the_first_call_of_one_forest(n_rows, seed):
+@pytest.mark.parametrize("method", ["score_samples", "shap_values"])
+def test_many_threads_make_the_first_call_of_one_forest(n_rows, method, seed):
     # The first call prepares the forest; the others must not use it half prepared.
     X = table(seed)
     blob = pickle.dumps(IsolationForest(random_state=seed, n_jobs=2).fit(X))
-    expected = pickle.loads(blob).score_samples(X)
+    expected = getattr(pickle.loads(blob), method)(X)
     for _ in range(3):
-        forest = pickle.loads(blob)
-        jobs = [lambda i=i, forest=forest: forest.score_samples(X[i : i + n_rows]) for i in range(N_THREADS)]
-        for i, scores in enumerate(in_threads(jobs)):
-            np.testing.assert_array_equal(scores, expected[i : i + n_rows])
+        call = getattr(pickle.loads(blob), method)
+        jobs = [lambda i=i, call=call: call(X[i : i + n_rows]) for i in range(N_THREADS)]
+        for i, results in enumerate(in_threads(jobs)):
+            np.testing.assert_array_equal(results, expected[i : i + n_rows])
 
 
 def test_many_threads_read_the_trees_of_one_forest(seed):

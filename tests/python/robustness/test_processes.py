@@ -27,7 +27,7 @@ PARALLEL = joblib.cpu_count() > 1
 
 
 class Work:
-    """A fit, scores and ranks that one process computed in parallel, so that another process can compare its own."""
+    """Results that one process computed in parallel, so that another process can compare its own."""
 
     def __init__(self, seed: int) -> None:
         r = np.random.default_rng(seed)
@@ -37,6 +37,8 @@ class Work:
         self.X[::97, 2] = np.nan
         self.forest = self.fit()
         self.scores = self.forest.score_samples(self.X)
+        # So many rows are explained in parallel.
+        self.contributions = self.forest.shap_values(self.X[:2_000])
         self.ranks = self.rank()
         self.reference = RankReference(self.X, n_jobs=N_JOBS)
 
@@ -49,6 +51,7 @@ class Work:
     def check(self) -> None:
         np.testing.assert_array_equal(self.forest.score_samples(self.X), self.scores)
         np.testing.assert_array_equal(self.forest.score_samples(self.X[:3]), self.scores[:3])
+        np.testing.assert_array_equal(self.forest.shap_values(self.X[:2_000]), self.contributions)
         refitted = self.fit()
         assert refitted.offset_ == self.forest.offset_
         np.testing.assert_array_equal(refitted.score_samples(self.X), self.scores)
