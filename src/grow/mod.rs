@@ -43,7 +43,7 @@ use tree::TreeBuilder;
 const MAX_ROWS_TOGETHER: usize = 1024;
 
 /// Maximum number of rows that are visited between two checks for cancellation, unless one node has more; a row takes some
-/// nanoseconds. Asking the clock at every node would take a tenth of the time of a small fit.
+/// nanoseconds. Asking the clock at every node would take 3 % of the time of a small fit.
 const ROWS_PER_CHECK: usize = 1 << 15;
 /// Maximum number of nodes between two checks for cancellation.
 const MAX_NODES_PER_CHECK: usize = 64;
