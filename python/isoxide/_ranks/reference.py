@@ -23,7 +23,6 @@ from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
 
-
 #: Maximum number of values of a table whose columns are sorted in one call.
 _SMALL_VALUES = 1 << 16
 
@@ -91,7 +90,7 @@ def _saves_memory(n_distinct: Any, itemsize: int, n_values: int) -> Any:
 
 
 def _sorted_columns(columns: list[NDArray[Any]], n_workers: int) -> list[_Column]:
-    """Sort columns of equal length: all in one call if they are small and have one dtype, else each alone in threads."""
+    """Sort columns of equal length, in one call if they are small and have one dtype, or else each alone in threads."""
     n_values = sum(len(column) for column in columns)
     if 0 < n_values <= _SMALL_VALUES and len(columns) > 1:
         dtype = columns[0].dtype
