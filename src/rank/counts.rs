@@ -303,6 +303,9 @@ impl<'q, T: Countable> Counter<'q, T> {
                 let bucket = queries.bucket(value);
                 histogram[bucket][usize::from(queries.table[bucket] == value)] += 1;
             });
+            if values.is_empty() {
+                return;
+            }
         }
         if let (Some(bins), Some(binned)) = (&queries.bins, binned)
             && !binned.is_slow()
