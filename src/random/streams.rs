@@ -131,6 +131,11 @@ pub struct Bag {
 }
 
 impl Bagging {
+    /// Returns whether every tree takes all rows and columns, in ascending order and without a word of its stream.
+    fn draws_nothing(&self) -> bool {
+        !self.bootstrap && self.max_samples == self.n_samples && self.max_features == self.n_features
+    }
+
     /// Returns the bytes that the draw of one tree needs in addition to its result. A draw may shuffle all rows or columns, or copy
     /// the probabilities of all rows.
     #[must_use]
@@ -174,6 +179,17 @@ pub fn bags<'w>(
 ) -> Result<Vec<Bag>> {
     let workers = workers.into();
     let mut bags = memory::with_capacity(tree_seeds.len())?;
+    if weights.is_none() && bagging.draws_nothing() {
+        // No generator is needed, and making one takes longer than listing the rows.
+        for _ in tree_seeds {
+            let features = memory::collected(0..bagging.n_features)?;
+            bags.push(Bag {
+                features,
+                rows: memory::collected(0..bagging.n_samples)?,
+            });
+        }
+        return Ok(bags);
+    }
     let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
     // These are loops because an iterator would move the generators, which are so large that moving takes as long as drawing.
     for &seeds in batches {

@@ -1,30 +1,28 @@
 //! Counts the reference values below, and at or below, each queried value.
 //!
 //! SciPy's `percentileofscore` compares all `n` values of the reference with each query. Sorting the reference would take
-//! `n log n` steps. This module sorts only the queries, and searches among them for each reference value:
+//! `n log n` steps. This module sorts only the queries, and finds the position of each reference value among them:
 //!
 //! ```text
 //! u = sort(distinct(queries))                   # u[0] < u[1] < ...; the reference is never sorted
 //! histogram[bucket][is_equal] = 0               # one bucket per query, and one for values above the last query
-//! for x in reference:                           # n searches of log2(len(u)) steps
+//! for x in reference:
 //!     b = number of u below x                   # u[b - 1] < x <= u[b]
 //!     histogram[b][x == u[b]] += 1
 //! at_or_below[k] = sum(histogram[0..=k])        # x <= u[k] exactly when b <= k
 //! below[k]       = at_or_below[k] - histogram[k][true]
 //! ```
 //!
-//! Five measures make it fast:
+//! Four measures make it fast:
 //!
-//! 1. The search takes the same steps for every value and has no branches, so several values are searched for side by side
-//!    ([`Queries`]). Khuong and Morin ("Array layouts for comparison-based searching", ACM Journal of Experimental Algorithmics,
-//!    2017) compare such searches.
-//! 2. If the processor is faster with 32 bits, the kernels of [`crate::simd`] search for f32 keys instead, 16 or more at a time
-//!    (`f32_keys`). The 64 bits of a value are compared only if its key equals the key of a query.
-//! 3. For up to 511 queries, a kernel with the right instructions counts most values without a histogram: for each query it makes a
-//!    mask of the values above it, and counts the bits of the mask ([`simd::BlockCounter`]).
-//! 4. If there are up to four queries, every value is compared with each of them, without a search.
-//! 5. A small histogram has four copies that are used in turn, because an increment must wait for the one before it in the same
-//!    bucket.
+//! 1. The bin of a value, which is computed without a search, says how many queries are below it unless a query is in the same bin
+//!    ([`simd::Bins`]).
+//! 2. For few queries, a kernel with the right instructions counts most values without a histogram: for each query it makes a mask
+//!    of the values above it, and counts the bits of the mask ([`simd::BlockCounter`]). It compares f32 keys (`f32_keys`).
+//! 3. If there are up to four queries, every value is compared with each of them.
+//! 4. If bins do not tell the queries apart, a binary search takes the same steps for every value and has no branches, so several
+//!    values are searched for side by side ([`Queries`]). Khuong and Morin ("Array layouts for comparison-based searching", ACM
+//!    Journal of Experimental Algorithmics, 2017) compare such searches.
 //!
 //! A NaN compares false with everything, so it is counted in `histogram[0][false]`. The number of NaN is subtracted there at the
 //! end.
@@ -36,39 +34,33 @@ use std::cmp::Ordering;
 
 use super::f32_keys::F32Keys;
 use crate::error::{Error, Result};
-use crate::simd;
+use crate::simd::{self, BINNED_VALUES, BinCounter, Bins};
 
 /// Number of values searched for side by side: their comparisons do not wait for each other.
 const LANES: usize = 8;
 /// Maximum number of distinct queries with which every value is compared, without a search.
 const MAX_COMPARED_QUERIES: usize = 4;
 
-/// Maximum number of values that one counter can count. A bucket has 32 bits instead of 64, so twice as many buckets stay in cache.
-pub const MAX_COUNTED_VALUES: u64 = u32::MAX as u64;
+/// Maximum number of values that one counter can count. Its counts have 31 bits, so that many of them stay in cache.
+pub const MAX_COUNTED_VALUES: u64 = i32::MAX as u64;
 
-/// Number of copies of a small histogram. They are used in turn, since an increment waits for the one before it in the same bucket,
-/// and in many tables most values are zero.
-const HISTOGRAM_COPIES: usize = 4;
-/// Maximum number of buckets of a histogram that stays in the first-level cache with all of its copies.
-const SMALL_HISTOGRAM_BUCKETS: usize = 512;
-
-/// Bytes that a counter of few queries takes: its histograms, and the masks of the block counter.
+/// Maximum bytes that a query takes: its value, its entry in the table, and its bins.
+pub(super) const QUERY_BYTES: usize = 64 + simd::BIN_BYTES_PER_QUERY;
+/// Maximum bytes that a counter takes for each query: histograms and bins.
+pub(super) const COUNTER_QUERY_BYTES: usize = 2 * size_of::<[u32; 2]>() + simd::COUNTER_BYTES_PER_QUERY;
+/// Bytes that a counter of few queries takes: its bins, and the masks of the block counter.
 pub(super) const COUNTER_BYTES: usize =
-    SMALL_HISTOGRAM_BUCKETS * (HISTOGRAM_COPIES * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
+    simd::FEW_BINS_BYTES + 2 * (simd::MAX_COUNTED_THRESHOLDS + 1) * size_of::<simd::Mask>();
 
 mod sealed {
     use super::F32Keys;
     use crate::simd;
 
     pub trait Sealed: Sized {
-        /// Makes f32 keys of the queries, if the kernel is faster with them.
+        /// Makes f32 keys of the queries, if the kernel counts faster with them.
         fn f32_keys(_queries: &[Self]) -> Option<F32Keys> {
             None
         }
-
-        /// Calls `visit(value, rank)` for each value. At least `rank` queries are below the value, and exactly `rank` unless
-        /// `queries[rank]` is below it too.
-        fn for_each_rank(_keys: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
 
         /// Counts whole blocks. Calls `left_out` with each value of a block whose key is not enough to count it, and returns the
         /// values behind the last counted block.
@@ -80,17 +72,23 @@ mod sealed {
         ) -> &'v [Self] {
             values
         }
+
+        /// Returns the values as f64, rounded if necessary. `buffer` has as many entries, and may be used or not.
+        fn as_floats<'v>(values: &'v [Self], buffer: &'v mut [f64]) -> &'v [f64];
     }
 
-    impl Sealed for i64 {}
+    impl Sealed for i64 {
+        fn as_floats<'v>(values: &'v [Self], buffer: &'v mut [f64]) -> &'v [f64] {
+            for (float, &value) in buffer.iter_mut().zip(values) {
+                *float = value as f64;
+            }
+            buffer
+        }
+    }
 
     impl Sealed for f64 {
         fn f32_keys(queries: &[Self]) -> Option<F32Keys> {
             F32Keys::new(queries)
-        }
-
-        fn for_each_rank(f32_keys: &F32Keys, values: &[Self], visit: impl FnMut(Self, usize)) {
-            f32_keys.for_each_rank(values, visit);
         }
 
         fn count_blocks<'v>(
@@ -101,11 +99,15 @@ mod sealed {
         ) -> &'v [Self] {
             f32_keys.count_blocks(counter, values, left_out)
         }
+
+        fn as_floats<'v>(values: &'v [Self], _buffer: &'v mut [f64]) -> &'v [f64] {
+            values
+        }
     }
 }
 
 /// A type whose values can be counted: f64 or i64.
-pub trait Countable: Copy + PartialOrd + Send + Sync + sealed::Sealed {
+pub trait Countable: simd::Binned + Send + Sync + sealed::Sealed {
     /// The highest value of the type.
     const HIGHEST: Self;
 
@@ -143,10 +145,11 @@ impl Countable for i64 {
 /// The distinct queried values in ascending order, without NaN.
 #[derive(Debug, Clone)]
 pub struct Queries<T> {
-    /// The values, then [`Countable::HIGHEST`] up to the next power of two. No value is above this padding, so a search never
-    /// counts it, and every bucket is a valid index of the table.
+    /// The values, then [`Countable::HIGHEST`]. No value is above this padding, so a search never counts it, and every bucket is a
+    /// valid index of the table.
     table: Vec<T>,
     len: usize,
+    bins: Option<Bins>,
     f32_keys: Option<F32Keys>,
 }
 
@@ -159,13 +162,19 @@ impl<T: Countable> Queries<T> {
         // Equality merges zeros of both signs into one query.
         table.dedup();
         let len = table.len();
-        let f32_keys = if len > MAX_COMPARED_QUERIES {
-            T::f32_keys(&table)
-        } else {
-            None
-        };
-        table.resize((len + 1).next_power_of_two(), T::HIGHEST);
-        Self { table, len, f32_keys }
+        let (mut bins, mut f32_keys) = (None, None);
+        if len > MAX_COMPARED_QUERIES {
+            bins = Bins::new(T::as_floats(&table, &mut vec![0.0; len]));
+            f32_keys = T::f32_keys(&table);
+        }
+        let binned_len = bins.as_ref().map_or(0, Bins::table_len);
+        table.resize(search_len(len).max(binned_len), T::HIGHEST);
+        Self {
+            table,
+            len,
+            bins,
+            f32_keys,
+        }
     }
 
     /// Returns the number of distinct values.
@@ -193,11 +202,34 @@ impl<T: Countable> Queries<T> {
         (bucket < self.len && self.table[bucket] == value).then_some(bucket)
     }
 
+    /// Calls `visit` with the position of each value in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
+    pub(super) fn for_each_position(&self, values: &[T], mut visit: impl FnMut(Option<usize>)) {
+        let mut buffer = [0.0; BINNED_VALUES];
+        let position = |bucket: usize, value| (bucket < self.len && self.table[bucket] == value).then_some(bucket);
+        for values in values.chunks(BINNED_VALUES) {
+            let Some(bins) = &self.bins else {
+                for &value in values {
+                    visit(self.position(value));
+                }
+                continue;
+            };
+            let floats = T::as_floats(values, &mut buffer[..values.len()]);
+            let visit = |value, bucket| visit(position(bucket, value));
+            bins.for_each_rank(&self.table, values, floats, |value| self.bucket(value), visit);
+        }
+    }
+
+    /// Returns the number of queries below a value.
+    fn bucket(&self, value: T) -> usize {
+        let [bucket] = self.buckets(&[value]);
+        bucket
+    }
+
     /// Returns the number of queries below each value.
     #[inline]
     fn buckets<const N: usize>(&self, values: &[T; N]) -> [usize; N] {
         let mut buckets = [0; N];
-        let mut half = self.table.len() / 2;
+        let mut half = search_len(self.len) / 2;
         while half > 0 {
             for (bucket, value) in buckets.iter_mut().zip(values) {
                 let next = *bucket + half;
@@ -209,14 +241,21 @@ impl<T: Countable> Queries<T> {
     }
 }
 
+/// Returns the number of table entries that a binary search among `n` queries looks at: a power of two, of which the last entry is
+/// padding.
+fn search_len(n: usize) -> usize {
+    (n + 1).next_power_of_two()
+}
+
 /// Counts the reference values of one pass.
 #[derive(Debug)]
 pub struct Counter<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
-    /// For each bucket, the number of values below its query, and the number of values equal to it. The list holds all copies of
-    /// the histogram one after another; their sum is the result. Unused if there are few queries.
+    /// For each bucket, the number of values below its query, and the number of values equal to it. Unused if there are few queries.
     histogram: Vec<[u32; 2]>,
+    /// Counts by bins, if the queries have bins.
+    binned: Option<BinCounter>,
     /// Counts of whole blocks, if the kernel counts without a histogram.
     blocks: Option<simd::BlockCounter>,
 }
@@ -225,17 +264,12 @@ impl<'q, T: Countable> Counter<'q, T> {
     /// Creates a counter that has counted nothing yet.
     #[must_use]
     pub fn new(queries: &'q Queries<T>) -> Self {
-        let n_buckets = queries.table.len();
-        let n_histograms = if n_buckets <= SMALL_HISTOGRAM_BUCKETS {
-            HISTOGRAM_COPIES
-        } else {
-            1
-        };
         Self {
             queries,
             counts: Counts::none(queries.len),
-            histogram: vec![[0; 2]; n_histograms * n_buckets],
-            blocks: queries.f32_keys.as_ref().and_then(F32Keys::block_counter),
+            histogram: vec![[0; 2]; search_len(queries.len)],
+            binned: queries.bins.as_ref().map(Bins::counter),
+            blocks: queries.f32_keys.as_ref().map(F32Keys::block_counter),
         }
     }
 
@@ -248,6 +282,7 @@ impl<'q, T: Countable> Counter<'q, T> {
             queries,
             counts,
             histogram,
+            binned,
             blocks,
         } = self;
         counts.n += values.len() as u64;
@@ -263,29 +298,26 @@ impl<'q, T: Countable> Counter<'q, T> {
             }
             return;
         }
-        let n_buckets = queries.table.len();
         if let (Some(f32_keys), Some(blocks)) = (&queries.f32_keys, blocks) {
             values = T::count_blocks(f32_keys, blocks, values, |value| {
-                let [bucket] = queries.buckets(&[value]);
+                let bucket = queries.bucket(value);
                 histogram[bucket][usize::from(queries.table[bucket] == value)] += 1;
             });
+            if values.is_empty() {
+                return;
+            }
         }
-        counts.n_missing += count_if(values, T::is_missing);
-        if let Some(f32_keys) = &queries.f32_keys {
-            // The copies of the histogram begin at multiples of `n_buckets`.
-            let last_copy = histogram.len() - n_buckets;
-            let mut copy = 0;
-            T::for_each_rank(f32_keys, values, |value, rank| {
-                let mut bucket = rank;
-                if queries.table[bucket] < value {
-                    [bucket] = queries.buckets(&[value]);
-                }
-                let equal = queries.table[bucket] == value;
-                histogram[copy + bucket][usize::from(equal)] += 1;
-                copy = if copy == last_copy { 0 } else { copy + n_buckets };
-            });
+        if let (Some(bins), Some(binned)) = (&queries.bins, binned)
+            && !binned.is_slow()
+        {
+            let mut buffer = [0.0; BINNED_VALUES];
+            for values in values.chunks(BINNED_VALUES) {
+                let floats = T::as_floats(values, &mut buffer[..values.len()]);
+                counts.n_missing += bins.count(&queries.table, values, floats, binned, |value| queries.bucket(value));
+            }
             return;
         }
+        counts.n_missing += count_if(values, T::is_missing);
         let (groups, rest) = values.as_chunks::<LANES>();
         for group in groups {
             self.count(group);
@@ -303,21 +335,19 @@ impl<'q, T: Countable> Counter<'q, T> {
         }
     }
 
-    /// Adds the copies of the histogram and returns the counts.
+    /// Adds up all histograms and returns the counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
         if self.queries.len > MAX_COMPARED_QUERIES {
-            let n_buckets = self.queries.table.len();
-            let (histogram, copies) = self.histogram.split_at_mut(n_buckets);
-            for copy in copies.chunks(n_buckets) {
-                for (sum, bucket) in histogram.iter_mut().zip(copy) {
-                    sum[0] += bucket[0];
-                    sum[1] += bucket[1];
+            if let (Some(bins), Some(binned)) = (&self.queries.bins, &self.binned) {
+                for (sum, [other, equal]) in self.histogram.iter_mut().zip(bins.totals(binned)) {
+                    sum[0] += other;
+                    sum[1] += equal;
                 }
             }
-            histogram[0][0] -= self.counts.n_missing as u32;
+            self.histogram[0][0] -= self.counts.n_missing as u32;
             let mut sum = 0;
-            for (k, &mut [other, equal]) in histogram.iter_mut().take(self.queries.len).enumerate() {
+            for (k, &[other, equal]) in self.histogram.iter().take(self.queries.len).enumerate() {
                 self.counts.below[k] = sum + u64::from(other);
                 sum += u64::from(other) + u64::from(equal);
                 self.counts.at_or_below[k] = sum;
@@ -475,6 +505,18 @@ mod tests {
         let counts = counts(&[nan, 1.0, -nan, 3.0, f64::NEG_INFINITY], &[1.0, f64::INFINITY, nan]);
         assert_eq!((counts.n(), counts.n_missing()), (5, 2));
         assert_eq!((counts.below(), counts.at_or_below()), (&[1, 3][..], &[2, 3][..]));
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot count more than 2147483647 values")]
+    fn more_values_than_a_counter_holds_are_refused() {
+        let queries = Queries::new((0..300).map(f64::from));
+        let mut counter = Counter::new(&queries);
+        counter.add(&[0.0; 2]);
+        counter.counts.n = MAX_COUNTED_VALUES - 1;
+        counter.add(&[0.0]);
+        assert_eq!(counter.counts.n, MAX_COUNTED_VALUES);
+        counter.add(&[0.0]);
     }
 
     #[test]

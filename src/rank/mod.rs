@@ -34,8 +34,8 @@ pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 const MAX_GROUP_COLUMNS: usize = 64;
 /// Maximum number of queries in a group of columns, unless one column has more.
 const MAX_GROUP_QUERIES: usize = 1 << 21;
-/// Approximate bytes of a query: its value, its entry in the table and its keys, a histogram and its rank.
-const QUERY_BYTES: usize = 96;
+/// Maximum bytes of a query beside its counts: what [`Queries`] holds of it, a counter, and its rank.
+const QUERY_BYTES: usize = counts::QUERY_BYTES + counts::COUNTER_QUERY_BYTES + 2 * size_of::<Rank>();
 /// Bytes of a query's counts in one share of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
 /// Bytes of a column while it is counted, without its queries: its column block, and the histograms and masks for few queries.
@@ -90,6 +90,10 @@ pub fn percentile_ranks<'w>(
             sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
         ),
         (in_flight.saturating_mul(inner.n()), COLUMN_OVERHEAD_BYTES),
+        (
+            in_flight.saturating_mul(rows.n_rows()).saturating_mul(inner.n() - 1),
+            counts::COUNTER_QUERY_BYTES,
+        ),
     ])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
@@ -198,23 +202,23 @@ impl ColumnQueries {
     /// Writes the rank of each row's value.
     fn fill(&self, rows: Column<'_>, ranks: &[Rank], out: &mut RankColumn<'_>) {
         match (self, rows) {
-            (Self::Integers(queries), Column::I64(rows)) => fill(rows.iter().copied(), queries, ranks, out),
-            (Self::Floats(queries), rows) => fill(floats(rows), queries, ranks, out),
+            (Self::Integers(queries), Column::I64(rows)) => fill(&rows.to_vec(), queries, ranks, out),
+            (Self::Floats(queries), rows) => fill(&floats(rows), queries, ranks, out),
             // Integer queries are only made of integer rows.
             (Self::Integers(_), _) => {}
         }
     }
 }
 
-fn fill<T: Countable>(
-    values: impl IntoIterator<Item = T>,
-    queries: &Queries<T>,
-    ranks: &[Rank],
-    out: &mut RankColumn<'_>,
-) {
-    // Only a NaN is not among the queries.
-    let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
-    out.fill(values.into_iter().map(rank));
+fn fill<T: Countable>(values: &[T], queries: &Queries<T>, ranks: &[Rank], out: &mut RankColumn<'_>) {
+    let mut cells = out.percentiles.iter_mut().zip(out.directions.iter_mut());
+    queries.for_each_position(values, |position| {
+        // Only a NaN is not among the queries.
+        let rank = position.map_or(Rank::NONE, |k| ranks[k]);
+        if let Some((percentile, direction)) = cells.next() {
+            (*percentile, *direction) = (rank.percentile, rank.direction);
+        }
+    });
 }
 
 /// A column of the reference, and the queries it is counted for.
@@ -355,15 +359,19 @@ fn n_shares(n_rows: usize, workers: Workers<'_>) -> usize {
     shared_out.max(n_rows.div_ceil(counts::MAX_COUNTED_VALUES as usize - CHUNK_ROWS))
 }
 
+/// Returns the rows of a share. Every share but the last one is a whole number of chunks; the last shares may be empty.
+fn share_rows(share: usize, n_shares: usize, n_rows: usize) -> Range<usize> {
+    let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
+    let end = n_rows.min((share + 1).saturating_mul(share_len));
+    share.saturating_mul(share_len).min(end)..end
+}
+
 /// Counts the values of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
     Choice::requested()?;
     let n_shares = n_shares(n_rows, workers);
-    // Every share but the last one is a whole number of chunks.
-    let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
     let shares = threads::map(n_shares, workers, |share| {
-        let end = n_rows.min((share + 1) * share_len);
-        count_rows(pairs, (share * share_len).min(end)..end, workers)
+        count_rows(pairs, share_rows(share, n_shares, n_rows), workers)
     })?;
     let sum = shares.into_iter().reduce(|mut sums, share| {
         sums.iter_mut().zip(&share).for_each(|(sum, share)| sum.add(share));
@@ -397,4 +405,27 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) 
     })?;
     let counts = counters.into_iter().map(PairCounter::finish);
     Ok(counts.zip(pairs).map(|(counts, pair)| pair.counts(counts)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_share_fits_in_one_counter() {
+        let limit = counts::MAX_COUNTED_VALUES as usize;
+        let near = [limit - CHUNK_ROWS, limit, 2 * limit].map(|n| [n - 1, n, n + 1, n + CHUNK_ROWS]);
+        for n_rows in near.into_iter().flatten().chain([0, 1, MIN_SHARE_ROWS]) {
+            for n_workers in [1, 2, 16] {
+                let n_shares = n_shares(n_rows, n_workers.into());
+                let mut next = 0;
+                for share in 0..n_shares {
+                    let rows = share_rows(share, n_shares, n_rows);
+                    assert!(rows.start == next && rows.len() <= limit, "{rows:?} of {n_rows}");
+                    next = rows.end;
+                }
+                assert_eq!(next, n_rows, "{n_workers} workers");
+            }
+        }
+    }
 }

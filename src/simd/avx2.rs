@@ -9,6 +9,7 @@ use std::ops::Range;
 mod add;
 mod quantise;
 
+use super::bins::BinMap;
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
@@ -134,9 +135,9 @@ impl Kernel for Avx2 {
         unsafe { add::add(values, classes, sums) }
     }
 
-    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { find_codes(search, origin, values, codes) }
+        unsafe { fill_bins(map, values, bins) }
     }
 
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
@@ -298,41 +299,10 @@ fn with_bit(codes: __m256i, above: __m256, level: usize) -> __m256i {
     _mm256_or_si256(codes, bit)
 }
 
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
 #[target_feature(enable = "avx2")]
-fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    at_depth!(search.depth().min(7), find_codes_from(search, origin, values, codes));
-}
-
-/// Takes the upper steps with the thresholds in registers, and further steps with gathered thresholds.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    const STEP: usize = 8 * VECTORS;
-    let (whole, rest) = values.as_chunks::<STEP>();
-    let (whole_codes, rest_codes) = codes.split_at_mut(whole.len() * STEP);
-    for (values, codes) in whole.iter().zip(whole_codes.as_chunks_mut::<STEP>().0) {
-        let (fours, _) = values.as_chunks::<4>();
-        let half = |i: usize| {
-            // SAFETY: the array has four values.
-            let x = unsafe { _mm256_loadu_pd(fours[i].as_ptr()) };
-            _mm256_cvtpd_ps(_mm256_sub_pd(x, _mm256_set1_pd(origin)))
-        };
-        let x: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_set_m128(half(2 * v + 1), half(2 * v)));
-        let (mut search_codes, _) = descend::<DEPTH>(search, &x);
-        for level in DEPTH..search.depth() {
-            for v in 0..VECTORS {
-                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, search_codes[v]));
-                search_codes[v] = with_bit(search_codes[v], above, level);
-            }
-        }
-        for (eight, code) in codes.as_chunks_mut::<8>().0.iter_mut().zip(search_codes) {
-            // Packing works within halves of 128 bits; the permutation brings their results together.
-            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(code, code));
-            // SAFETY: the array has eight codes.
-            unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), _mm256_castsi256_si128(packed)) };
-        }
-    }
-    portable::find_codes(search, origin, rest, rest_codes);
+fn fill_bins(map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
+    map.fill(values, bins)
 }
 
 #[target_feature(enable = "avx2")]

@@ -9,13 +9,13 @@
 //! add           bytes, class values  -> sums
 //! ```
 //!
-//! `score::plan` explains how these steps score a forest. Explaining scores uses `transpose` and `shapley`, ranking uses `find_codes`, `collect` and `count`, and growing uses
-//! `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain Rust, and every other kernel equals it
-//! bit for bit. No step branches on data.
+//! `score::plan` explains how these steps score a forest. Explaining scores uses `transpose` and `shapley`, ranking uses `bins`,
+//! `collect` and `count`, and growing uses `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain
+//! Rust, and every other kernel equals it bit for bit. No step branches on data.
 //!
 //! This is the only folder with `unsafe` code. It is needed for instructions that not every processor has (a kernel proves that its
-//! processor has them, because only `detect` makes one), and for unchecked accesses whose bounds the constructors of [`TreeLogic`]
-//! and [`Search`] have checked.
+//! processor has them, because only `detect` makes one), and for unchecked accesses whose bounds the constructors of [`TreeLogic`],
+//! [`Search`] and [`Bins`] have checked.
 
 #![allow(
     clippy::indexing_slicing,
@@ -68,6 +68,7 @@ pub(crate) use with_kernel;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bins;
 mod bits;
 mod convert;
 #[cfg_attr(
@@ -100,6 +101,9 @@ use crate::matrix::Matrix;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use bins::{
+    BIN_BYTES_PER_QUERY, BINNED_VALUES, BinCounter, BinMap, Binned, Bins, COUNTER_BYTES_PER_QUERY, FEW_BINS_BYTES,
+};
 pub use bits::{BLOCK_ROWS, Mask, WORDS};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
@@ -240,9 +244,9 @@ pub trait Kernel: Copy + Send + Sync {
     /// Adds to each sum the value of its class in the first tree, then in the second, and so on, for the rows of whole tiles.
     fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]);
 
-    /// Returns the code that a search finds for `(value - origin) as f32`, for each value; see [`Search::ranks`].
-    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-        portable::find_codes(search, origin, values, codes);
+    /// Writes the bin of each value, and returns the number of NaN.
+    fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
+        map.fill(values, bins)
     }
 
     /// Copies some rows of columns to `out`, column after column, at a distance of `stride` cells; fast for columns that are
@@ -361,15 +365,16 @@ impl Choice {
         CHOSEN.get_or_init(|| Self::by_name(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
     }
 
-    /// Returns whether [`Kernel::find_codes`] is faster than a plain binary search.
-    #[must_use]
-    pub fn finds_faster(self) -> bool {
+    /// Calls [`Kernel::bins`] of the kernel.
+    pub fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) | Self::Avx2(_) => true,
+            Self::Avx512(kernel) => kernel.bins(map, values, bins),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.bins(map, values, bins),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(_) => false,
-            Self::Portable(_) => false,
+            Self::Neon(kernel) => kernel.bins(map, values, bins),
+            Self::Portable(kernel) => kernel.bins(map, values, bins),
         }
     }
 

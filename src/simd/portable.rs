@@ -166,16 +166,6 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
     }
 }
 
-pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    for (out, value) in codes.iter_mut().zip(values) {
-        let key = (value - origin) as f32;
-        let code = (0..search.depth()).fold(0, |code, level| {
-            code | usize::from(key > search.heap()[(1 << level) + code]) << level
-        });
-        *out = code as u16;
-    }
-}
-
 /// Marks 64 values at a time, and the rest one by one.
 pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     fn mark(values: &[f32], marks: &mut [u64], is_marked: impl Fn(f32) -> bool) {

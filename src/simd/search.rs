@@ -129,16 +129,6 @@ impl Search {
         }
     }
 
-    /// Returns the rank of each code that the search can return.
-    #[must_use]
-    pub fn ranks(&self) -> Vec<u16> {
-        let depth = self.depth as u32;
-        let codes = 0..1_u32 << depth;
-        codes
-            .map(|code| code.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
-            .collect()
-    }
-
     /// Returns the heap: at least `2^depth` entries and [`SLACK`]; entry 0 is unused.
     pub(super) fn heap(&self) -> &[f32] {
         &self.heap

@@ -29,6 +29,7 @@ macro_rules! for_every_kernel {
     };
 }
 
+mod bins;
 mod i16_keys;
 mod shapley;
 mod transpose;
@@ -178,22 +179,6 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
     }
 }
 
-fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64]) {
-    let mut codes = vec![0; values.len()];
-    kernel.find_codes(search, origin, values, &mut codes);
-    let ranks = search.ranks();
-    for (value, code) in values.iter().zip(codes) {
-        let key = (value - origin) as f32;
-        let expected = search.thresholds().iter().filter(|t| key > t.value).count();
-        assert_eq!(
-            usize::from(ranks[usize::from(code)]),
-            expected,
-            "{}: {value}",
-            kernel.name()
-        );
-    }
-}
-
 /// Counts a block twice, so that counts are seen to add up.
 fn check_count(kernel: impl Kernel, search: &Search, origin: f64, exact: bool, values: &[f64; BLOCK_ROWS]) {
     if !kernel.counts() {
@@ -338,19 +323,6 @@ proptest! {
         }
         let words = start..start + 1 + random.below(WORDS - start);
         for_every_kernel!(check_quantise(&searches, &mut values, words.clone(), tiles));
-    }
-
-    #[test]
-    fn find_codes_finds_the_ranks(n in prop_oneof![n_thresholds(), 0..3_000_usize], n_values in 0..100_usize, seed: u64) {
-        let mut random = Random::new(seed);
-        let thresholds = thresholds(&mut random, n);
-        let search = Search::new(&thresholds);
-        let origin = random.of(&[0.0, 0.1, -3.0, 1e300]);
-        let values: Vec<f64> = (0..n_values).map(|_| match random.below(3) {
-            0 if n > 0 => f64::from(random.of(&thresholds).value) + origin,
-            _ => random.cell(),
-        }).collect();
-        for_every_kernel!(check_find(&search, origin, &values));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use isoxide::forest::path_length::average_path_length;
 use isoxide::random::mt19937::MAX_SEED;
 use isoxide::random::random_state::{below, next_double, permutation, up_to};
 use isoxide::random::sampling::{Weights, with_replacement, without_replacement};
-use isoxide::random::streams::{self, Bagging};
+use isoxide::random::streams::{self, Bag, Bagging};
 use isoxide::random::xorshift::SplitDraws;
 use isoxide::random::{Mt19937, Rng, SeedableRng, XorShift32};
 use proptest::prelude::*;
@@ -212,5 +212,30 @@ proptest! {
         prop_assert!(rng.next31() <= <XorShift32 as SplitDraws>::MAX);
         prop_assert!((low..low + width).contains(&rng.int(low, low + width)));
         prop_assert!((-1.5..=2.5).contains(&rng.uniform(-1.5, 2.5)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn bags_drawn_in_one_call_equal_those_drawn_alone(
+        seeds in prop::collection::vec(any::<u32>(), 0..10),
+        n_samples in 1_usize..300,
+        n_features in 1_usize..10,
+        left_out in (0_usize..3, 0_usize..3),
+        bootstrap: bool,
+        weighted: bool,
+    ) {
+        // Often all rows, all columns or both are drawn, which takes no words.
+        let bagging = Bagging {
+            n_samples,
+            n_features,
+            max_samples: n_samples.saturating_sub(left_out.0).max(1),
+            max_features: n_features.saturating_sub(left_out.1).max(1),
+            bootstrap,
+        };
+        let weights = Weights::new(vec![1.0 / n_samples as f64; n_samples]).unwrap();
+        let weights = weighted.then_some(&weights);
+        let alone: Vec<Bag> = seeds.iter().map(|&seed| streams::bag(seed, &bagging, weights, 1).unwrap()).collect();
+        prop_assert_eq!(streams::bags(&seeds, &bagging, weights, 1).unwrap(), alone);
     }
 }

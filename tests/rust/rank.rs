@@ -213,9 +213,9 @@ proptest! {
     }
 }
 
-/// Draws many queries, which are searched by f32 keys, and a reference. There may be more queries than the kernels count without a
-/// histogram, and some queries may be so close that their keys are equal. A value of the reference equals a query, lies next to
-/// one, or is any number.
+/// Draws many queries, which have bins and may have f32 keys, and a reference. There may be more queries than the kernels count
+/// without a histogram, and some queries may be so close that they share a bin and a key. A value of the reference equals a query,
+/// lies next to one, or is any number.
 fn many_queries() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {
     let single = prop_oneof![
         any::<f32>().prop_map(f64::from),
@@ -250,6 +250,25 @@ fn many_queries() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {
     })
 }
 
+/// Checks the counts of each query against positions in the sorted reference.
+fn check_counts(counts: &Counts, queries: &Queries<f64>, reference: &[f64]) {
+    let mut sorted: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let expected = |condition: fn(f64, f64) -> bool| -> Vec<u64> {
+        let values = queries.values().iter();
+        values
+            .map(|&query| sorted.partition_point(|&x| condition(x, query)) as u64)
+            .collect()
+    };
+    assert_eq!(counts.below(), expected(|x, query| x < query));
+    assert_eq!(counts.at_or_below(), expected(|x, query| x <= query));
+    let n_missing = reference.len() - sorted.len();
+    assert_eq!(
+        (counts.n(), counts.n_missing()),
+        (reference.len() as u64, n_missing as u64)
+    );
+}
+
 proptest! {
     #[test]
     fn many_queries_are_counted_by_the_definition((queries, reference) in many_queries(), cut in any::<prop::sample::Index>()) {
@@ -259,16 +278,33 @@ proptest! {
         let (first, second) = reference.split_at(cut.index(reference.len() + 1));
         first.chunks(600).for_each(|values| counter.add(values));
         counter.add(second);
-        let counts = counter.finish();
-        let mut sorted: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let count = |condition: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
-            let values = distinct.values().iter();
-            values.map(|&query| sorted.partition_point(|&x| condition(x, query)) as u64).collect()
+        check_counts(&counter.finish(), &distinct, &reference);
+    }
+
+    #[test]
+    fn queries_in_groups_of_any_width_are_counted_by_the_definition(
+        origins in vec(any::<f64>().prop_filter("no NaN", |x| !x.is_nan()), 1..5),
+        exponents in vec(-40_i32..4, 1..5),
+        n_queries in prop_oneof![5..300_usize, 8_000..20_000_usize],
+        n_ordinary in 0..10_000_usize,
+        seed: u64,
+    ) {
+        // Most values may be in narrow groups, whose bins hold more queries than values are compared with.
+        let mut state = seed;
+        let mut draw = |n_groups: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let unit = (state >> 11) as f64 / (1_u64 << 53) as f64;
+            let group = (state >> 3) as usize % n_groups;
+            let width = f64::from(exponents[group % exponents.len()]).exp2();
+            let origin = origins[group % origins.len()];
+            origin + unit * width * origin.abs().clamp(1e-300, 1e300)
         };
-        prop_assert_eq!(counts.below(), count(&|x, query| x < query));
-        prop_assert_eq!(counts.at_or_below(), count(&|x, query| x <= query));
-        prop_assert_eq!((counts.n(), counts.n_missing()), (reference.len() as u64, (reference.len() - sorted.len()) as u64));
+        let queries: Vec<f64> = (0..n_queries).map(|_| draw(20)).collect();
+        let ordinary = (0..n_ordinary).map(|i| f64::from(i as u32) - 5_000.0);
+        let mut reference: Vec<f64> = ordinary.chain((0..5_000).map(|_| draw(1))).collect();
+        reference.extend(queries.iter().flat_map(|query| [*query, query.next_down(), f64::NAN, query.next_up()]).take(5_000));
+        let distinct = Queries::new(queries.iter().copied());
+        check_counts(&count(&reference, &distinct), &distinct, &reference);
     }
 
     #[test]

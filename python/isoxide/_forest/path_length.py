@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 #: Bytes that one value takes with its intermediate results.
 _VALUE_BYTES = 64
+#: Up to this number of rows the values are kept, since NumPy needs several calls for them at every small fit.
+_CACHED_ROWS = 4096
 
 
 def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -41,16 +43,26 @@ def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def average_path_lengths_up_to(largest: int) -> NDArray[np.float64]:
-    """Compute c(n) for every n from 0 to `largest`.
+    """Compute c(n) for every n from 0 to `largest`. The array may be read-only.
 
     Raises
     ------
     MemoryError
         If there is no memory for the values and the intermediate results.
     """
+    if largest <= _CACHED_ROWS:
+        return _cached_average_path_lengths(largest)
     # Fail early if there is too little memory: failing halfway takes as long as a fit.
     np.empty((largest + 1) * _VALUE_BYTES, dtype=np.uint8)
     return average_path_length(np.arange(largest + 1))
+
+
+@functools.lru_cache(maxsize=8)
+def _cached_average_path_lengths(largest: int) -> NDArray[np.float64]:
+    """Compute c(n) for every n from 0 to `largest`, as an array that nobody can change."""
+    values = average_path_length(np.arange(largest + 1))
+    values.flags.writeable = False
+    return values
 
 
 @functools.lru_cache(maxsize=256)

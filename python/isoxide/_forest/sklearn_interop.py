@@ -271,7 +271,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
 
     leaf = joined("children_left", np.int64) < 0
     n_node_samples = joined("n_node_samples", np.int64)
-    c = average_path_lengths_up_to(int(n_node_samples.max()))
+    c = average_path_lengths_up_to(int(n_node_samples.max())).copy()
     stored = getattr(model, "_average_path_length_per_tree", None)
     if stored is not None:
         # Keep the values that the model was fitted with: the last bit of a logarithm differs between processors.

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
 from isoxide._common.threads import mapped, resolve_n_jobs_for
-from isoxide._frames.dtypes import native, readable
+from isoxide._frames.dtypes import READABLE, native, readable
 from isoxide._frames.tables import Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
+
+#: Maximum number of values of a table whose columns are sorted in one call.
+_SMALL_VALUES = 1 << 16
 
 
 class _Column(NamedTuple):
@@ -39,23 +42,61 @@ class _Column(NamedTuple):
         """Sort the values of a column."""
         # Keep the dtype if the values may have to be compared as another dtype than int64 or float.
         is_exact = comparison(column.dtype, column.dtype) == "exact"
-        values = np.sort(native(column) if is_exact else column)
-        if values.dtype.kind == "f":
+        return cls.of_sorted(np.sort(native(column) if is_exact else column), column.dtype)
+
+    @classmethod
+    def of_sorted(cls, values: NDArray[Any], dtype: np.dtype[Any]) -> _Column:
+        """Leave out NaN, and merge equal values if that saves memory."""
+        n_missing = 0
+        if values.dtype.kind == "f" and len(values) and np.isnan(values[-1]):
             # NaN sorts to the end.
-            values = values[: np.searchsorted(values, np.nan)]
-        n_missing = len(column) - len(values)
+            n_present = int(np.searchsorted(values, np.nan))
+            values, n_missing = values[:n_present], len(values) - n_present
         differs = values[1:] != values[:-1]
-        n_distinct = np.count_nonzero(differs) + min(len(values), 1)
-        if n_distinct * (values.itemsize + np.dtype(np.int64).itemsize) < values.nbytes:
+        n_distinct = int(np.count_nonzero(differs)) + min(len(values), 1)
+        if _saves_memory(n_distinct, values.itemsize, len(values)):
             ends = np.append(np.flatnonzero(differs), len(values) - 1) + 1
-            return cls(values[ends - 1], ends, n_missing, column.dtype)
+            return cls(values[ends - 1], ends, n_missing, dtype)
         # Copy, so that the memory of the NaN values is freed.
-        return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)
+        return cls(values.copy() if n_missing else values, None, n_missing, dtype)
+
+    @classmethod
+    def of_small(cls, columns: list[NDArray[Any]]) -> list[_Column]:
+        """Sort columns of one dtype that the core reads, and at least one row, in a single call.
+
+        If a table is small, a few calls for each column take several times as long as sorting it.
+        """
+        dtype = columns[0].dtype
+        values = np.array(columns)
+        values.sort(axis=1)
+        n_distinct = np.count_nonzero(values[:, 1:] != values[:, :-1], axis=1) + 1
+        is_plain = ~_saves_memory(n_distinct, values.itemsize, values.shape[1])
+        if dtype.kind == "f":
+            is_plain &= ~np.isnan(values[:, -1])
+        return [
+            cls(column, None, 0, dtype) if plain else cls.of_sorted(column, dtype)
+            for column, plain in zip(values, is_plain.tolist(), strict=True)
+        ]
 
     def expanded(self) -> NDArray[Any]:
         """Return all values, in any order."""
         values = self.values if self.ends is None else np.repeat(self.values, np.diff(self.ends, prepend=0))
         return np.append(values, np.full(self.n_missing, np.nan, dtype=values.dtype)) if self.n_missing else values
+
+
+def _saves_memory(n_distinct: Any, itemsize: int, n_values: int) -> Any:
+    """Tell whether distinct values with their counts take less memory than all values; `n_distinct` may be an array."""
+    return n_distinct * (itemsize + np.dtype(np.int64).itemsize) < n_values * itemsize
+
+
+def _sorted_columns(columns: list[NDArray[Any]], n_workers: int) -> list[_Column]:
+    """Sort columns of equal length, in one call if they are small and have one dtype, or else each alone in threads."""
+    n_values = sum(len(column) for column in columns)
+    if 0 < n_values <= _SMALL_VALUES and len(columns) > 1:
+        dtype = columns[0].dtype
+        if dtype in READABLE and all(column.dtype == dtype for column in columns):
+            return _Column.of_small(columns)
+    return mapped(_Column.of, columns, n_workers)
 
 
 class RankReference:
@@ -121,7 +162,7 @@ class RankReference:
         self._n_samples: int = table.n_rows
         columns = [table.column(j, names[j]) for j in positions]
         n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
-        self._columns = dict(zip(positions, mapped(_Column.of, columns, n_workers), strict=True))
+        self._columns = dict(zip(positions, _sorted_columns(columns, n_workers), strict=True))
 
     @classmethod
     def _of_distinct(

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::simd::search::{SLACK, Search};
-use crate::simd::{Planes, TILE_ROWS, Tile, portable};
+use crate::simd::{Planes, TILE_ROWS, Tile};
 
 /// Registers that hold a tile's share of a column.
 pub(super) const VECTORS: usize = TILE_ROWS / 16;
@@ -120,11 +120,6 @@ fn step<const LEVEL: usize, const DEPTH: usize, const EQUAL: bool>(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    at_depth!(search.depth().min(9), find_codes_from(search, origin, values, codes));
-}
-
 /// Returns the f32 distances of values from an origin, and which of them were not rounded.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -140,34 +135,6 @@ pub(super) fn f32_keys(origin: f64, values: &[f64; TILE_ROWS]) -> ([__m512; VECT
     });
     let x = std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(halves[2 * v]), halves[2 * v + 1]));
     (x, exact)
-}
-
-/// Takes the upper steps with the thresholds in registers, and further steps with gathered thresholds.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    let heap = search.heap();
-    let (whole, rest) = values.as_chunks::<TILE_ROWS>();
-    let (whole_codes, rest_codes) = codes.split_at_mut(whole.len() * TILE_ROWS);
-    for (values, codes) in whole.iter().zip(whole_codes.as_chunks_mut::<TILE_ROWS>().0) {
-        let (x, _) = f32_keys(origin, values);
-        let (mut search_codes, _, _) = descend::<DEPTH, false>(search, &x);
-        for level in DEPTH..search.depth() {
-            for v in 0..VECTORS {
-                // SAFETY: the code is below 2^level, and the heap has at least 2^(level + 1) entries.
-                let threshold = unsafe { _mm512_i32gather_ps::<4>(search_codes[v], heap.as_ptr().add(1 << level)) };
-                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
-                search_codes[v] =
-                    _mm512_mask_or_epi32(search_codes[v], above, search_codes[v], _mm512_set1_epi32(1 << level));
-            }
-        }
-        let (sixteens, _) = codes.as_chunks_mut::<16>();
-        for (sixteen, code) in sixteens.iter_mut().zip(search_codes) {
-            // SAFETY: the array has sixteen codes.
-            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(code)) };
-        }
-    }
-    portable::find_codes(search, origin, rest, rest_codes);
 }
 
 pub(super) fn word_of(bits: [u16; VECTORS]) -> u64 {

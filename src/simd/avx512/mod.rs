@@ -14,6 +14,7 @@ mod lanes;
 
 use self::bits::{Xmm, Ymm, Zmm};
 use self::lanes::Eight;
+use super::bins::BinMap;
 use super::bits::{BLOCK_ROWS, Mask};
 use super::convert::{self, Rows};
 use super::lanes::{Lanes, Two};
@@ -95,9 +96,9 @@ impl Kernel for Avx512 {
         unsafe { add(values, classes, sums) }
     }
 
-    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    fn bins(self, map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { descend::find_codes(search, origin, values, codes) }
+        unsafe { fill_bins(map, values, bins) }
     }
 
     fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
@@ -308,6 +309,12 @@ fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
             unsafe { _mm512_storeu_pd(sums.as_mut_ptr(), total) };
         }
     }
+}
+
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn fill_bins(map: &BinMap, values: &[f64], bins: &mut [u16]) -> u64 {
+    map.fill(values, bins)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

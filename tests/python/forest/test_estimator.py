@@ -158,6 +158,25 @@ def test_fit_predict_is_fit_then_predict(seed):
     assert (labels == -1).sum() == 20
 
 
+class ForestOfSubclass(IsolationForest):
+    """Subclass with its own parameters."""
+
+    def __init__(self, n_estimators=7, extra=None):
+        super().__init__(n_estimators=n_estimators)
+        self.extra = extra
+
+
+def test_a_subclass_has_the_parameters_of_its_own_signature():
+    forest = ForestOfSubclass(extra=3)
+    assert forest.get_params() == {"extra": 3, "n_estimators": 7}
+    assert clone(forest).get_params() == forest.get_params()
+    names = IsolationForest._get_param_names()
+    assert names == SklearnForest._get_param_names()
+    # Changing the list changes no later call.
+    names.clear()
+    assert IsolationForest._get_param_names()
+
+
 def test_parameters_clones_and_reprs_equal_scikit_learns(seed):
     X = np.random.default_rng(seed).normal(size=(100, 3))
     forest = IsolationForest(n_estimators=7, random_state=seed)

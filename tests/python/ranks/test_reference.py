@@ -49,6 +49,25 @@ def test_every_container_gives_the_same_ranks(container, nan_policy, seed):
         assert_same(actual, expected)
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 16, 17, 300])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_columns_sorted_in_one_call_are_stored_as_columns_sorted_alone(dtype, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    table = np.column_stack([tied_values(rng, dtype, n_rows) for _ in range(7)])
+    # One column has no equal values, others have few or many.
+    table[:, 0] = rng.permutation(n_rows)
+    table[:, 1:4] = table[rng.integers(max(1, n_rows // 3), size=n_rows), 1:4]
+    if table.dtype.kind == "f":
+        table[rng.random(n_rows) < 0.2, 2:5] = np.nan
+    for order in "CF":
+        together = RankReference(np.array(table, order=order))
+        alone = [RankReference(table[:, [j]]) for j in range(table.shape[1])]
+        assert together.nbytes == sum(reference.nbytes for reference in alone)
+        for j, reference in enumerate(alone):
+            for actual, expected in zip(together._columns[j], reference._columns[0], strict=True):
+                np.testing.assert_array_equal(actual, expected, strict=True)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
 def test_missing_values_follow_the_policy(share, nan_policy, seed):
