@@ -273,6 +273,7 @@ def assert_same_findings(actual, expected):
     pd.testing.assert_frame_equal(actual.frame, expected.frame)
     pd.testing.assert_frame_equal(actual.timeline, expected.timeline)
     pd.testing.assert_frame_equal(actual.reference, expected.reference)
+    pd.testing.assert_frame_equal(actual.entity_scores, expected.entity_scores)
     assert actual.features == expected.features
     for name in ("values", "percentiles", "order", "directions", "flags"):
         assert_array_equal(getattr(actual, name), getattr(expected, name), err_msg=name)

@@ -36,6 +36,7 @@ def assert_same_findings(ours, theirs):
         np.testing.assert_array_equal(ours.group_typical, theirs.group_typical)
     pd.testing.assert_frame_equal(ours.timeline, theirs.timeline, check_dtype=False)
     pd.testing.assert_frame_equal(ours.reference, theirs.reference)
+    pd.testing.assert_frame_equal(ours.entity_scores, theirs.entity_scores, check_dtype=False)
     # Spark does not collect all scores in the order of the rows, so it has no checksum of them.
     assert ours.manifest["scores_sha256"] is None
     for name in ("offset", "anomalies", "profile", "ranking"):
