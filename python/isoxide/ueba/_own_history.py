@@ -11,8 +11,8 @@ one. All entities and all rows are counted together, in O(n log m) for entities 
         put the rows with bit 0 first, otherwise in the same order; runs split into two runs
 
 Two rows of an entity differ first in one bit, so each pair is compared once. Among equal values the later ones come
-first in the order, so they are not counted as smaller. Rows of the same time have the same g, so they never count each other.
-This is the construction of a wavelet matrix (Claude, Navarro and Ordóñez 2015).
+first in the order, so they are not counted as smaller. Rows of the same time have the same g, so they never count each
+other. This is the construction of a wavelet matrix (Claude, Navarro and Ordóñez 2015).
 """
 
 from __future__ import annotations
