@@ -120,7 +120,8 @@ class Cards:
         self.days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
         self._ids = findings.frame["finding_id"].tolist()
         self.anchors = _anchors(self._ids)
-        self._reached = findings.selected(cutoff)
+        #: Features that a decision about a finding covers, as for decisions of the command.
+        self._covered = shown_features(findings, findings.selected(cutoff))
         self._whose = [str(shown(long.show(text_of(population.whose)))) for population in self.among]
 
     @property
@@ -191,8 +192,7 @@ class Cards:
             own, listed, day, exact = directions[number], self.listed[number], self.days[number], time_text(time)
             judged = findings.judged[number]
             is_first = day == f"{first_seen:%Y-%m-%d}"
-            # As for decisions of the command, the most unusual feature stands for those that reach no cutoff.
-            reached = [j + 1 for j in listed if self._reached[number, j]] or [int(findings.order[number, 0]) + 1]
+            reached = [j + 1 for j in self._covered[number]]
             rows.append(
                 _Row(
                     anchor=self.anchors[number],

@@ -1,4 +1,4 @@
-"""What a finding is about, in words: its reasons, and a sentence that compares the first reason with usual values.
+"""Reasons of a finding in words, and a sentence that compares the first reason with usual values.
 
     1,887 n_files; this user's usual day is 11 (1 day in 100: 181), everyone's 5. 12 related features are high for the
     same reason. Also 40 n_hosts (everyone's 1).
@@ -70,7 +70,7 @@ class Reason(NamedTuple):
 
 
 class Style(NamedTuple):
-    """How a format writes the parts of a sentence that are not plain words."""
+    """Parts of a sentence that are not plain words, as a format writes them."""
 
     #: Return the escaped name of a feature.
     name: Callable[[int], str]
