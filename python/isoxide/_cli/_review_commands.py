@@ -27,6 +27,8 @@ def decide(options: argparse.Namespace, session: Session) -> None:
     from isoxide import ueba
     from isoxide.ueba._decision_file import append_decision
 
+    if options.log is not None and Path(options.log).resolve() == Path(options.decisions).resolve():
+        raise ValueError("--log and --decisions name the same file; choose another file with --log")
     path = findings_file(options.findings)
     findings = ueba.read_findings(path)
     decision = findings.decide(

@@ -313,6 +313,7 @@ def test_a_decision_without_room_for_its_line_is_not_added(base, tmp_path, monke
     assert not file.exists()
     Done(*decide).ok()
     before, line = file.read_bytes(), log.read_bytes()
+    Done(*decide, "--log", file).failed("--log and --decisions name the same file")
     refuse_after(monkeypatch, 1)
     Done(*decide).failed("runs.jsonl: No space left on device; nothing was added")
     assert (file.read_bytes(), log.read_bytes()) == (before, line)
