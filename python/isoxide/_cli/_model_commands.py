@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoxide._cli._commands import (
@@ -33,7 +34,7 @@ def train(options: argparse.Namespace, session: Session) -> None:
     load("isoxide.ueba", "pyarrow.parquet", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
     from isoxide.ueba._calibrate import DAYS_PER_MONTH
-    from isoxide.ueba._model_files import MODEL_FILES
+    from isoxide.ueba._model_files import write_model
 
     chosen = {
         "threshold": options.threshold,
@@ -67,15 +68,15 @@ def train(options: argparse.Namespace, session: Session) -> None:
         session.signals.check()
         step("writing")
         with session.signals.deferred():
-            folder = model.save(options.out)
-            session.signals.outcome = f"the model is in {folder}"
             run.facts = {
                 "input": {"name": model.training["source"], "sha256": model.training["sha256"]},
                 "model": {"id": model.id},
                 "counts": {"rows": model.training["rows"], "above": model.n_above},
                 "exit_code": 0,
             }
-            run.add([(folder / name, False) for name in MODEL_FILES])
+            # The model and its line are both written, or neither is.
+            folder = write_model(model._data, Path(options.out), run.put_in_place)
+            session.signals.outcome = f"the model is in {folder}"
     profile = ueba.TableProfile(**model.training["profile"])
     n_above = model.n_above
     per_month = n_above / model.training["period_days"] * DAYS_PER_MONTH

@@ -25,7 +25,10 @@ def decide(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide decide``: add a decision about a finding to a file of decisions."""
     load("isoxide.ueba")
     from isoxide import ueba
+    from isoxide.ueba._decision_file import append_decision
 
+    if options.log is not None and Path(options.log).resolve() == Path(options.decisions).resolve():
+        raise ValueError("--log and --decisions name the same file; choose another file with --log")
     path = findings_file(options.findings)
     findings = ueba.read_findings(path)
     decision = findings.decide(
@@ -35,15 +38,16 @@ def decide(options: argparse.Namespace, session: Session) -> None:
     run = Run(options, path.parent, session)
     session.signals.begin_work()
     with session.signals.deferred():
-        file = ueba.Decisions.append(options.decisions, decision)
-        session.signals.outcome = f"the decision is in {file}"
+        file = Path(options.decisions)
         run.facts = {
             "input": {"name": str(path), "sha256": hashlib.sha256(read_file(path)).hexdigest()},
             "finding": decision.id,
             "status": decision.status,
             "exit_code": 0,
         }
-        run.add([(file, True)])
+        # The decision and its line are both written, or neither is.
+        append_decision(file, decision, lambda: run.add([(file, True)]))
+        session.signals.outcome = f"the decision is in {file}"
     if options.json:
         row = decision.to_row()
         print_json({**row, "features": list(decision.features), "score": decision.score, "file": str(file)})
@@ -127,14 +131,14 @@ def _print_log(path: Path, *, as_json: bool) -> None:
             continue
         try:
             document = json.loads(line)
-            texts = (document["time"], document["command"], document.get("counts") or {})
-        except (ValueError, TypeError, KeyError, RecursionError):
+            texts = (document["time"], f"{document['command']:<7}", (document.get("counts") or {}).items())
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             tell(f"isoxide: note: line {number} of {path} is damaged; see isoxide log --verify")
             continue
         documents.append(document)
         if not as_json:
-            counts = ", ".join(f"{name} {n}" for name, n in texts[2].items())
+            counts = ", ".join(f"{name} {n}" for name, n in texts[2])
             decided = f"{document['finding']} {document.get('status')}" if "finding" in document else ""
-            print_lines("  ".join(filter(None, [str(texts[0]), f"{texts[1]:<7}", counts, decided])))
+            print_lines("  ".join(filter(None, [str(texts[0]), texts[1], counts, decided])))
     if as_json:
         print_json(documents)

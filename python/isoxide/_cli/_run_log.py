@@ -34,6 +34,8 @@ _START = f'{{"format": "{FORMAT}",'.encode()
 _END = re.compile(rb', "sha256": "([0-9a-f]{64})"\}\Z')
 #: Number of bytes that are hashed at once.
 _BLOCK = 2**20
+#: Largest number of characters of a path that cannot be read.
+MAX_NAME = 200
 
 
 class Entry:
@@ -208,9 +210,15 @@ def _verified(path: Path, expected: str | None) -> Verified:
     missing = []
     for name, (number, output) in outputs.items():
         file = path.parent / name
-        if not file.is_file():
-            missing.append(name)
-        elif _digest(file, output["bytes"] if output.get("appended") else None) != (output["bytes"], output["sha256"]):
+        try:
+            if not file.is_file():
+                missing.append(name)
+                continue
+            facts = _digest(file, output["bytes"] if output.get("appended") else None)
+        except OSError as error:
+            problems.append(f"the file {name[:MAX_NAME]} of line {number} cannot be read: {error.strerror}")
+            continue
+        if facts != (output["bytes"], output["sha256"]):
             problems.append(f"the file {name} was changed after the run of line {number}")
     return Verified(len(lines), digests[-1] if digests else None, problems, len(outputs) - len(missing), missing)
 
@@ -226,7 +234,10 @@ def _checked(line: bytes) -> dict[str, Any] | None:
         document = loads(line)
         outputs = document.get("outputs", [])
         is_valid = all(
-            isinstance(own["path"], str) and isinstance(own["bytes"], int) and isinstance(own["sha256"], str)
+            isinstance(own["path"], str)
+            and isinstance(own["bytes"], int)
+            and own["bytes"] >= 0
+            and isinstance(own["sha256"], str)
             for own in outputs
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -210,7 +210,8 @@ class Decision:
             _time(cells["time"], "time")
         until = _day(cells["until"]) if cells["until"] else None
         if until is None and cells["status"] in SUPPRESSING:
-            until = when.date() + datetime.timedelta(days=DEFAULT_DAYS)
+            # Dates end with the year 9999.
+            until = when.date() + min(datetime.timedelta(days=DEFAULT_DAYS), datetime.date.max - when.date())
         return cls(
             id=cells["id"] or None,
             entity=_unguarded(cells["entity"]) or None,
@@ -269,8 +270,11 @@ def _time(text: str, name: str) -> datetime.datetime:
         fraction = f"{match['fraction'] or '.'}000000"[:7]
         zone = {None: "+00:00", "Z": "+00:00"}.get(match["zone"], match["zone"])
         try:
-            return datetime.datetime.fromisoformat(f"{match['day']}T{clock}{fraction}{zone}")
-        except ValueError:
+            # A time whose UTC is outside of the years 1 to 9999 cannot be written.
+            time = datetime.datetime.fromisoformat(f"{match['day']}T{clock}{fraction}{zone}")
+            time.astimezone(datetime.timezone.utc)
+            return time
+        except (ValueError, OverflowError):
             pass
     raise ValueError(f"{name} is {_shown(text)}, but must be a time such as 2026-07-03 or 2026-07-03T09:30:00Z")
 
@@ -296,6 +300,8 @@ def _features(text: str) -> tuple[str, ...]:
         return ()
     try:
         names: Any = json.loads(text)
+        # JSON may escape half of a character, which no file can hold.
+        json.dumps(names, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -25,7 +25,8 @@ import csv
 import dataclasses
 import datetime
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,11 @@ def _records(data: bytes, source: str) -> tuple[list[str], Iterator[tuple[int, l
     return [name.strip() for name in header], remaining
 
 
-def append_decision(path: Path, decision: Decision) -> Path:
-    """Add a decision to a file; `Decisions.append` describes the arguments and the errors."""
+def append_decision(path: Path, decision: Decision, on_added: Callable[[], None] | None = None) -> Path:
+    """Add a decision to a file; `Decisions.append` describes the arguments and the errors.
+
+    `on_added` is called while the file is still locked. If it fails, the decision is removed again.
+    """
     with locked_file(path) as file:
         data = file.read()
         existing = parse(data, str(path))
@@ -156,4 +160,10 @@ def append_decision(path: Path, decision: Decision) -> Path:
             raise ValueError(f"the decision about {decision.named()!a} has a text that UTF-8 cannot hold") from None
         # The last line of a file that was edited by hand may have no end.
         append_bytes(file, (b"\n" if data and not data.endswith(b"\n") else b"") + added, str(path))
+        if on_added is not None:
+            try:
+                on_added()
+            except BaseException:
+                os.ftruncate(file.fileno(), len(data))
+                raise
     return path

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ _MAX_BYTES, _MAX_ENTRIES = 2**28, 4_000_000
 _N_ATTEMPTS = 3
 
 
-def write_model(data: ModelData, folder: str | os.PathLike[str]) -> Path:
+def write_model(
+    data: ModelData, folder: str | os.PathLike[str], move: Callable[[FileSet], None] = FileSet.put_in_place
+) -> Path:
     """Write the folder of a model: all of its files, or none.
 
     Parameters
@@ -57,6 +59,8 @@ def write_model(data: ModelData, folder: str | os.PathLike[str]) -> Path:
         The model.
     folder : path
         Folder, which is created if it does not exist. An earlier model in it is replaced.
+    move : callable, default=FileSet.put_in_place
+        Function that moves the files to the folder.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def write_model(data: ModelData, folder: str | os.PathLike[str]) -> Path:
         for name, content in data.files.items():
             (files / name).write_bytes(content)
         (files / DOCUMENT_FILE).write_text(text, encoding="utf-8")
-        files.put_in_place()
+        move(files)
     finally:
         files.close()
     return folder

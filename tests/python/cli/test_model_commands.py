@@ -1,6 +1,8 @@
 """Commands with a kept model: what they write, print and refuse, and their exit codes."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 from command import NAMES, Done, contents, isoxide
 from isoxide import ueba
+from isoxide._common import appending
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
@@ -228,6 +231,16 @@ def test_a_changed_model_is_refused(folder, tmp_path):
         "reference.parquet is not the file that was saved with this model"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_room_for_its_line_is_not_written(folder, tmp_path, monkeypatch):
+    def refuse(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(appending.os, "write", refuse)
+    train = ["train", folder / "old.csv", *NAMES, "--trees", 3, "--out", tmp_path / "model"]
+    Done(*train).failed("runs.jsonl: No space left on device; nothing was added")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -261,6 +261,9 @@ def test_the_log_is_verified(base, tmp_path):
     log.write_bytes(log.read_bytes()[:-30] + b"\n")
     assert "line 1 was changed" in Done("log", log, "--verify").stdout
     assert "is damaged; see isoxide log --verify" in Done("log", log).stderr
+    log.write_text('{"time": "", "command": "detect", "counts": [1]}\n{"time": "", "command": []}\n')
+    done = Done("log", log)
+    assert (done.returncode, done.stdout, done.stderr.count("is damaged")) == (0, "", 2)
 
 
 def test_a_full_disk_leaves_neither_results_nor_a_line(base, tmp_path, monkeypatch):
@@ -283,6 +286,37 @@ def test_a_full_disk_leaves_neither_results_nor_a_line(base, tmp_path, monkeypat
     assert len(n_writes) == 2
     assert contents(tmp_path / "out") == before
     assert (tmp_path / "runs.jsonl").read_bytes() == log
+
+
+def refuse_after(monkeypatch, n_allowed):
+    """Let only the given number of additions to files succeed, as on a full disk."""
+    n_writes = []
+    os_write = os.write
+
+    def write(descriptor, data):
+        n_writes.append(len(data))
+        if len(n_writes) > n_allowed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os_write(descriptor, data)
+
+    monkeypatch.setattr(appending.os, "write", write)
+
+
+def test_a_decision_without_room_for_its_line_is_not_added(base, tmp_path, monkeypatch):
+    Done(*run(base, tmp_path / "out")).ok()
+    own_id = result(tmp_path / "out").frame["finding_id"].iloc[0]
+    file, log = tmp_path / "decisions.csv", tmp_path / "runs.jsonl"
+    decide = ["decide", tmp_path / "out", own_id, "--status", "known-good", "--decisions", file]
+    with monkeypatch.context() as patch:
+        refuse_after(patch, 1)
+        Done(*decide).failed("runs.jsonl: No space left on device; nothing was added")
+    assert not file.exists()
+    Done(*decide).ok()
+    before, line = file.read_bytes(), log.read_bytes()
+    Done(*decide, "--log", file).failed("--log and --decisions name the same file")
+    refuse_after(monkeypatch, 1)
+    Done(*decide).failed("runs.jsonl: No space left on device; nothing was added")
+    assert (file.read_bytes(), log.read_bytes()) == (before, line)
 
 
 def test_results_that_cannot_be_moved_leave_no_line(base, tmp_path):

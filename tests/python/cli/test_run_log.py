@@ -145,3 +145,18 @@ def test_a_line_follows_a_damaged_one(log):
     assert verified.problems == ["line 4 was changed", "the file out/a0 was changed after the run of line 1"]
     assert verified.n_lines == 5
     assert sorted(os.listdir(log.parent)) == ["out", "runs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ({"path": "out/a0", "bytes": -1, "sha256": "0", "appended": True}, "line 5 was changed"),
+        ({"path": "a" * 5000, "bytes": 1, "sha256": "0"}, "of line 5 cannot be read: File name too long"),
+    ],
+)
+def test_invented_files_are_problems_of_their_line(log, output, problem):
+    add(log, command="detect", outputs=[output])
+    problems = verify_log(log).problems
+    assert len(problems) == 1
+    assert problem in problems[0]
+    assert len(problems[0]) < 300

@@ -43,6 +43,7 @@ def test_times_are_those_of_iso_8601(when, expected):
 def test_decisions_that_hide_end_after_ninety_days_by_default():
     assert Decision.from_row(row()).until == datetime.date(2026, 10, 1)
     assert Decision.from_row(row(status="confirmed")).until is None
+    assert Decision.from_row(row(when="9999-12-01")).until == datetime.date.max
     assert Decision.from_row(row(until="2026-08-01")).until == datetime.date(2026, 8, 1)
     decision = Decision.from_row(row(until="2026-08-01"))
     assert not decision.is_over(datetime.date(2026, 8, 1))
@@ -66,6 +67,9 @@ def test_decisions_that_hide_end_after_ninety_days_by_default():
         ({"score": "nan"}, "score is 'nan', but must be"),
         ({"score": "1.5"}, "score is '1.5', but must be"),
         ({"features": "n_to"}, "features is 'n_to', but must be a JSON array such as"),
+        ({"when": "0001-01-01T00:00:00+10:00"}, r"when is '0001-01-01T00:00:00\+10:00', but must be"),
+        ({"when": "9999-12-31T23:00:00-10:00", "until": "2030-01-01"}, "when is '9999-12-31T23:00:00-10:00'"),
+        ({"features": r'["\ud800"]'}, "but must be a JSON array"),
         ({"features": "[1]"}, r"features is '\[1\]', but must be"),
         ({"features": "[" * 100_000}, "but must be a JSON array"),
     ],
