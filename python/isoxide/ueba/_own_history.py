@@ -71,7 +71,7 @@ def own_history(
     Raises
     ------
     TypeError
-        If `min_days` is not an integer.
+        If `table` is not a table of `read_table`, or `min_days` is not an integer.
     ValueError
         If `min_days` is below 1, a pattern matches no feature, or the table already has a column with a new name.
 
@@ -92,6 +92,8 @@ def own_history(
     >>> table.frame["own_rank_logins"].tolist()
     [nan, nan, 50.0, 100.0, 50.0]
     """
+    if not isinstance(table, FeatureTable):
+        raise TypeError(f"table must be a FeatureTable, not {type(table).__name__}; read it with ueba.read_table")
     if isinstance(min_days, bool) or not isinstance(min_days, numbers.Integral):
         raise TypeError(f"min_days must be an integer, not {min_days!r}")
     if min_days < 1:

@@ -69,6 +69,9 @@ large = IsolationForest(max_samples=100_000, n_estimators=10, random_state=0).fi
 sparse = IsolationForest(n_estimators=10, random_state=0).fit(S)
 stored = large.to_bytes(complete=True)
 
+# These are loaded now: the system says that a library cannot be loaded for want of memory by an ImportError.
+import sklearn.ensemble
+
 calls = {
     "default": lambda: IsolationForest(random_state=0, n_jobs=2).fit(X),
     "many trees": lambda: IsolationForest(n_estimators=5000, random_state=0, n_jobs=2).fit(first_rows),

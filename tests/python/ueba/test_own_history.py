@@ -140,3 +140,8 @@ def test_ranks_of_the_table_that_ships_are_those_of_scipy():
         expected = expected_ranks(sample, name, 10, table.days[sample.index])
         assert_array_equal(ranked.frame.loc[sample.index, PREFIX + name], expected)
         assert not np.isnan(expected).all()
+
+
+def test_a_frame_is_refused():
+    with pytest.raises(TypeError, match=r"table must be a FeatureTable, not DataFrame; read it with ueba\.read_table"):
+        ueba.own_history(pd.DataFrame({"actor": ["a"], "day": ["2025-01-01"], "n": [1]}))
