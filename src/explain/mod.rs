@@ -82,7 +82,7 @@ pub enum Order {
 pub struct TopValues<'a> {
     /// Columns of the first values, row-major with as many entries per row as values are kept.
     pub columns: &'a mut [i64],
-    /// The first values, in the same places.
+    /// The first values, at the same indices.
     pub values: &'a mut [f64],
     /// For each row the sum of all its negative values, added in the order of the columns.
     pub negative_sums: &'a mut [f64],

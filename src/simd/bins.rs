@@ -25,7 +25,7 @@
 //!
 //! In columns with few distinct values, most values equal a query. If the list gets long, a value that equals the first query of its
 //! bin is no longer put on it, so `per_bin` counts these. If the list still gets long, every value is compared, without a list.
-//! Counts have copies that are used in turn, since an increment waits for the one before it in the same place.
+//! Counts have copies that are used in turn, since an increment waits for the one before it of the same count.
 
 use super::{Choice, prefetch};
 
@@ -502,7 +502,7 @@ impl Bins {
 enum Mode {
     /// Values in bins with queries are listed, and compared.
     Bins,
-    /// Of these, only values that differ from the first query of their bin are listed.
+    /// Values that equal the first query of their bin are counted without being listed.
     FirstQueries,
     /// All values are compared.
     Comparisons,

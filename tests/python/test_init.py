@@ -65,7 +65,7 @@ def test_a_forest_imports_no_more_than_scikit_learn():
 
 @pytest.mark.slow
 def test_commands_import_neither_the_trees_nor_the_forests_of_scikit_learn():
-    # These take a tenth of a second. What they need in turn, such as scipy.stats, comes with scikit-learn's base class.
+    # Importing them takes a tenth of a second. Their needs, such as scipy.stats, come with scikit-learn's base class.
     modules, _ = imported_by("import isoxide.ueba, isoxide.stream, isoxide._cli._model_commands, isoxide.ueba._page")
     assert not {"sklearn.ensemble", "sklearn.tree", "sklearn.linear_model", "scipy.cluster", "matplotlib"} & modules
 

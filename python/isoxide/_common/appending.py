@@ -10,21 +10,14 @@ import contextlib
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from isoxide._common.locks import lock
 
 __all__ = ["append_bytes", "locked_file"]
-
-#: Seconds to wait for another process, which normally takes milliseconds.
-_LOCK_TIMEOUT = 30.0
 
 
 @contextmanager
@@ -59,7 +52,7 @@ def locked_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         with open(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
             _check_is_file(path, os.fstat(file.fileno()).st_mode)
-            _lock(file.fileno(), path)
+            lock(file.fileno(), path, "another process is writing to it; retry")
             if not _is_at(file.fileno(), path):
                 # Another process removed the file that it had created, before this one locked it.
                 continue
@@ -111,24 +104,6 @@ def _check_is_file(path: Path, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is not a regular file, but a pipe, a socket or a device")
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    if fcntl is None:
-        return
-    until = time.monotonic() + _LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise OSError(errno.EAGAIN, "another process is writing to it; retry", str(path)) from None
-            time.sleep(0.01)
-            continue
-        except OSError:
-            # This file system has no locks.
-            pass
-        return
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -30,13 +30,13 @@ import re
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from isoxide._common.json import loads
+from isoxide._common.locks import lock
 
 try:
     import fcntl
@@ -47,8 +47,6 @@ __all__ = ["FileSet", "clear_leftovers", "destination", "read_file", "replace_fi
 
 _TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
 _LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
-#: Seconds to wait while another run moves files to the same folder, which normally takes milliseconds.
-_LOCK_TIMEOUT = 30.0
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
@@ -402,18 +400,7 @@ def _locked_folder(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        until = time.monotonic() + _LOCK_TIMEOUT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OSError(errno.EAGAIN, "another run is moving its files there; retry", str(folder)) from None
-                time.sleep(0.01)
-                continue
-            except OSError:
-                pass
-            break
+        lock(descriptor, folder, "another run is moving its files there; retry")
         yield
     finally:
         os.close(descriptor)

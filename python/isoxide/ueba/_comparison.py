@@ -26,7 +26,7 @@ from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import time_text
 from isoxide.ueba._review import AGAIN, NEW, STATES, STRONGER
 from isoxide.ueba._selection import split, whole
-from isoxide.ueba._suppression import MAX_INCREASE, reasons_of
+from isoxide.ueba._suppression import MAX_INCREASE, covered_features
 
 __all__ = ["Comparison", "compare_findings"]
 
@@ -199,7 +199,7 @@ def _stories(findings: FindingsData, cutoff: float, family: dict[str, str]) -> l
     columns = (frame["finding_id"], frame[findings.entity], days_of(frame[findings.time]), frame["anomaly_score"])
     stories = []
     for own_id, entity, day, score, reasons in zip(
-        *(column.tolist() for column in columns), reasons_of(findings, cutoff), strict=True
+        *(column.tolist() for column in columns), covered_features(findings, cutoff), strict=True
     ):
         names = list(dict.fromkeys(family.get(findings.features[j], findings.features[j]) for j in reasons))
         name = None if pd.isna(entity) else str(entity)

@@ -29,6 +29,7 @@ from isoxide.ueba._sentences import (
 )
 from isoxide.ueba._shares import parts_of
 from isoxide.ueba._sparkline import Sparkline, draw_sparkline
+from isoxide.ueba._suppression import covered_features
 from isoxide.ueba._texts import LongTexts, Shown, ValueTexts, entity_groups, rank_descriptions, shown_features
 
 if TYPE_CHECKING:
@@ -120,8 +121,7 @@ class Cards:
         self.days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
         self._ids = findings.frame["finding_id"].tolist()
         self.anchors = _anchors(self._ids)
-        #: Features that a decision about a finding covers, as for decisions of the command.
-        self._covered = shown_features(findings, findings.selected(cutoff))
+        self._covered = covered_features(findings, cutoff)
         self._whose = [str(shown(long.show(text_of(population.whose)))) for population in self.among]
 
     @property

@@ -30,7 +30,7 @@ from isoxide.ueba._review import Judged
 from isoxide.ueba._selection import split, whole
 from isoxide.ueba._texts import shown_features
 
-__all__ = ["MAX_INCREASE", "apply_decisions", "decision_about", "reasons_of"]
+__all__ = ["MAX_INCREASE", "apply_decisions", "covered_features", "decision_about"]
 
 F = TypeVar("F", bound=FindingsData)
 #: Difference of anomaly scores from which a finding is stronger than the one that was decided or found before.
@@ -41,15 +41,15 @@ MIN_PREFIX = 6
 MAX_NAMED_FEATURES = 3
 
 
-def reasons_of(findings: FindingsData, cutoff: float) -> list[list[int]]:
-    """Return the indices of the features that each finding was found for, the most unusual feature first.
+def covered_features(findings: FindingsData, cutoff: float) -> list[list[int]]:
+    """Return the indices of the features that a decision about each finding covers, the most unusual feature first.
 
     Parameters
     ----------
     findings : FindingsData
         Findings.
     cutoff : float
-        Percentile, from 0 to 100, at or above which a feature is a reason. If none is, the most unusual feature is.
+        Percentile, from 0 to 100, at or above which a feature is covered. If none is, the most unusual feature is.
     """
     return shown_features(findings, findings.selected(cutoff))
 
@@ -69,7 +69,7 @@ def apply_decisions(findings: F, decisions: Decisions, today: datetime.date, cut
     columns = (frame[name].tolist() for name in ("finding_id", everything.entity, "anomaly_score"))
     judged = []
     for (own_id, name, score), reasons, known in zip(
-        zip(*columns, strict=True), reasons_of(everything, cutoff), everything.judged, strict=True
+        zip(*columns, strict=True), covered_features(everything, cutoff), everything.judged, strict=True
     ):
         entity = None if pd.isna(name) else str(name)
         own = of_finding.get(own_id)
@@ -147,7 +147,7 @@ def decision_about(
         id=ids[number],
         entity=None if pd.isna(entity) else str(entity),
         time=time_text(everything.frame[everything.time].iloc[number]),
-        features=tuple(everything.features[j] for j in reasons_of(everything, cutoff)[number]),
+        features=tuple(everything.features[j] for j in covered_features(everything, cutoff)[number]),
         score=float(everything.frame["anomaly_score"].iloc[number]),
         status=status,
         until=until,

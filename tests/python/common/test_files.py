@@ -16,6 +16,7 @@ import pytest
 
 from isoxide import IsolationForest, stream, ueba
 from isoxide._common import files as files_module
+from isoxide._common import locks
 from isoxide._common.files import FileSet, clear_leftovers, replace_file
 
 pytestmark = [
@@ -480,7 +481,7 @@ def test_sets_of_simultaneous_processes_do_not_mix(tmp_path):
 
 @pytest.mark.thread_unsafe(reason="a constant is patched")
 def test_waiting_for_a_locked_folder_has_a_limit(old, monkeypatch):
-    monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(locks, "_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()
     with files_module._locked_folder(old), pytest.raises(OSError, match="another run is moving its files there"):

@@ -9,7 +9,7 @@ import pytest
 
 from enron_runs import READING, findings, mail, model, number_of
 from isoxide import ueba
-from isoxide.ueba._suppression import reasons_of
+from isoxide.ueba._suppression import covered_features
 
 WHEN = datetime.datetime(2026, 7, 3, tzinfo=datetime.timezone.utc)
 
@@ -28,7 +28,7 @@ def expected_states(found, earlier):
 
     def story(own):
         frame = own.frame
-        reasons = [[family.get(own.features[j], own.features[j]) for j in row] for row in reasons_of(own, 99.0)]
+        reasons = [[family.get(own.features[j], own.features[j]) for j in row] for row in covered_features(own, 99.0)]
         return list(zip(frame["actor"], frame["day"], frame["anomaly_score"], reasons, strict=True))
 
     states = []
@@ -84,7 +84,7 @@ def test_other_reasons_are_a_new_story(month):
     november, december = month
     states = december.compare(november).findings.states
     number = states.index("again")
-    reasons = {december.features[j] for j in reasons_of(december, 99.0)[number]}
+    reasons = {december.features[j] for j in covered_features(december, 99.0)[number]}
     family = {name for names in december.families if reasons & set(names) for name in names}
     # The finding has a further leading reason now.
     other = next(j for j, name in enumerate(december.features) if name not in reasons | family)
@@ -94,7 +94,7 @@ def test_other_reasons_are_a_new_story(month):
     rest = [j for j in changed.order[number] if j != other]
     changed.order[number] = [other, *rest]
     earlier_of_entity = november.frame["actor"] == december.frame["actor"].iloc[number]
-    had = {november.features[j] for n in np.flatnonzero(earlier_of_entity) for j in reasons_of(november, 99.0)[n]}
+    had = {november.features[j] for n in np.flatnonzero(earlier_of_entity) for j in covered_features(november, 99.0)[n]}
     assert december.features[other] not in had
     assert changed.compare(november).findings.states[number] == "new"
 

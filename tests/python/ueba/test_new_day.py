@@ -228,7 +228,7 @@ def test_a_quiet_day_is_a_result(old, new, tmp_path):
     assert len(quiet) == 0
     scores = -model.forest.score_samples(new.X)
     highest = quiet.manifest["highest"]
-    # Of rows with equal scores the latest one counts, and then the first name.
+    # The latest one of rows with equal scores counts, and then the first name.
     row = new.frame[scores == scores.max()].sort_values(["day", "actor"], ascending=[False, True]).iloc[0]
     assert highest == {
         "anomaly_score": scores.max(), "entity": row["actor"], "time": row["day"].isoformat(),

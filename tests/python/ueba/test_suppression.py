@@ -8,7 +8,7 @@ import pytest
 
 from enron_runs import findings, mail, number_of
 from isoxide import ueba
-from isoxide.ueba._suppression import MAX_INCREASE, reasons_of
+from isoxide.ueba._suppression import MAX_INCREASE, covered_features
 
 TODAY = datetime.date(2026, 7, 10)
 WHEN = datetime.datetime(2026, 7, 3, tzinfo=datetime.timezone.utc)
@@ -161,13 +161,13 @@ def test_a_decision_holds_for_other_days_of_the_same_person(found, decided):
     # Every feature of another finding of the person is covered.
     frame = found.frame
     others = [n for n in np.flatnonzero(frame["actor"] == ENTITY) if n != number_of(found, ENTITY, DAY)]
-    reasons = [found.features[j] for j in reasons_of(found, 99.0)[others[0]]]
+    reasons = [found.features[j] for j in covered_features(found, 99.0)[others[0]]]
     wider = ueba.Decision(**{**vars(decided), "features": reasons})
     applied = reapplied(found, wider)
     assert frame["finding_id"].iloc[others[0]] in applied.hidden.frame["finding_id"].tolist()
     # Without a common reason, a decision has nothing to do with a finding.
     elsewhere = ueba.Decision(entity=ENTITY, features=("is_weekend",), status="known-good", when=WHEN)
-    untouched = [n for n in others if "is_weekend" not in [found.features[j] for j in reasons_of(found, 99.0)[n]]]
+    untouched = [n for n in others if "is_weekend" not in [found.features[j] for j in covered_features(found, 99.0)[n]]]
     applied = reapplied(found, elsewhere)
     for n in untouched:
         key = (ENTITY, f"{frame['day'].iloc[n]:%Y-%m-%d}")
