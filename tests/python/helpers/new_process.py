@@ -15,6 +15,13 @@ from seeds import SEED
 HELPERS = pathlib.Path(__file__).parent
 #: Python 3.12 and newer warn about every fork of a process with threads. The tests show that these forks work.
 WARNINGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+#: With these settings, the C library returns freed memory to the system, and has no second heap.
+MALLOC_SETTINGS = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_TOP_PAD_": "0",
+}
 
 
 class Ended(NamedTuple):

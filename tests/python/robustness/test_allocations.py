@@ -22,7 +22,7 @@ import scipy.sparse
 
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
 from isoxide.mergeable import RankCounts, SampleRows, ScoreSketch, sample_plan
-from new_process import run_in_new_process
+from new_process import MALLOC_SETTINGS, run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,13 +38,6 @@ RESULT, REFUSAL, FAILURE = 0, 3, 1
 #: Bytes of address space that a call gets beyond what the process has.
 GROWTH = 1.5
 LIMITS = (0, 100 * KIB, MIB, 3 * MIB, *(7 * MIB * GROWTH**step for step in range(15)))
-#: With these settings, the C library returns freed memory to the system, and has no second heap.
-MALLOC_SETTINGS = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-    "MALLOC_TOP_PAD_": "0",
-}
 
 
 def address_space():
