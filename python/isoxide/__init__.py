@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from isoxide._ranks.api import FeatureRanks, percentileofscore, rank_features
     from isoxide._ranks.reference import RankReference
 
+    __version__: str
+
 __all__ = [
     "Explanation",
     "FeatureRanks",
     "IsolationForest",
     "RankReference",
     "TreeExplainer",
+    "__version__",
     "percentileofscore",
     "rank_features",
     "show_versions",
@@ -46,11 +49,24 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    """Return the version of the installed package."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("isoxide")
+    except PackageNotFoundError:
+        # The package is imported from its sources, without being installed.
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

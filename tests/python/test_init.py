@@ -1,5 +1,6 @@
 """Test which modules `import isoxide` and the command import, and which ones only when they are needed."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -22,6 +23,15 @@ try:
 finally:
     print(*sorted(sys.modules.keys() - before), file=sys.stderr)
 """
+
+
+def test_the_package_has_a_version():
+    try:
+        expected = importlib.metadata.version("isoxide")
+    except importlib.metadata.PackageNotFoundError:
+        expected = "0+unknown"
+    assert isoxide.__version__ == expected
+    assert "__version__" in dir(isoxide)
 
 
 def imported_by(code):

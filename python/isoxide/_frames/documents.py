@@ -34,7 +34,7 @@ class DocumentTable(TableSource):
     def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, table: pa.Table, **options: Any) -> None:
         # Set before the base class inspects the cells, since its errors name rows.
         self.file, self._row_name, self._rows = file, row_name, rows
-        super().__init__(table, file.name, fingerprint=[file.name, file.size, table.num_rows], **options)
+        super().__init__(table, file.name, fingerprint=[file.name, table.num_rows, *file.fingerprint()], **options)
 
     def locate(self, row: int) -> str:
         """Return the line or row of the file, such as ``"line 5"``."""

@@ -195,6 +195,10 @@ class InputFile:
         with self.open() as file:
             return file.read(n)
 
+    def fingerprint(self) -> list[Any]:
+        """Return the size of the file, and its modification time; or, for a pipe, the SHA-256 of its contents."""
+        return [self.size, self.checksum() if self._first_state is None else self._first_state[-1]]
+
     def checksum(self) -> str:
         """Return the SHA-256 of the bytes of the file, which must not have changed since it was first opened."""
         digest = hashlib.sha256()
@@ -243,6 +247,10 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
     if expected in ("parquet", "arrow", "xlsx"):
         if not head:
             raise ValueError(f"{file.name} is empty")
+        if head.isascii() and head.decode().replace("\t", "").splitlines()[0].isprintable():
+            raise ValueError(
+                f"{file.name} is text, although its name ends with {suffixes[-1]}; rename it to end with .csv"
+            )
         raise ValueError(f"{file.name} cannot be read: it is damaged, or not in the format of {suffixes[-1]} files")
     if expected is None and suffixes:
         hint = "write one object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {READABLE_FILES}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from isoxide._frames.frames import (
     plain_table,
 )
 from isoxide._frames.header import header_names
-from isoxide._frames.parquet import ParquetFiles
+from isoxide._frames.parquet import ParquetFiles, partition_keys
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
 __all__ = ["column_names", "files_of", "open_source"]
@@ -153,15 +154,39 @@ def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, P
 def _files_source(
     inputs: list[tuple[InputFile, Path | None]], name: str, options: ReadOptions, roles: ChooseRoles
 ) -> Source:
-    if {file_format(file)[0] for file, _ in inputs} == {"parquet"}:
-        return ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+    formats = Counter(file_format(file)[0] for file, _ in inputs)
+    notes = [note for root in dict.fromkeys(root for _, root in inputs) if (note := _passed_over(root))]
+    if formats.keys() == {"parquet"}:
+        source = ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+        source.notes += notes
+        return source
+    if len(formats) > 1:
+        listed = ", ".join(f"{n} {format_name}" for format_name, n in sorted(formats.items()))
+        notes.append(f"files of several formats were read one after the other: {listed}")
+    keys = {key for file, root in inputs for key in partition_keys(file.path, root)}
+    if keys:
+        notes.append(
+            "the folders' names did not become columns, since not all files are Parquet: "
+            f"{', '.join(map(repr, sorted(keys)))}"
+        )
     sources, options = [], replace(options, keeps_rows=False)
     for file, _ in inputs:
         try:
             sources.append(_file_source(file, options, roles))
         except BadCellError as error:
             raise error.at(f"{error.location} of {file.name}") from None
-    return JoinedSource(name, sources)
+    joined = JoinedSource(name, sources)
+    joined.notes += notes
+    return joined
+
+
+def _passed_over(root: Path | None) -> str | None:
+    """Return a note about the files of a folder that are not read, apart from text and hidden files."""
+    names = [] if root is None else [path.name for path in _passed_over_files(root)]
+    if not names:
+        return None
+    listed = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{len(names)} files of the folder have formats that are not read: {listed}"
 
 
 def _file_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
@@ -199,7 +224,7 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
     table, notes = plain_table(table, file.name)
     source = ArrowFile(
         table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
-        fingerprint=[file.name, file.size, table.num_rows],
+        fingerprint=[file.name, table.num_rows, *file.fingerprint()],
     )  # fmt: skip
     source.file = file
     return source
@@ -207,17 +232,29 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
 
 def table_files(folder: Path) -> list[Path]:
     """Return the readable files in a folder and its subfolders, sorted by name, without hidden files."""
+    return [path for path, suffix in _visible_files(folder) if suffix in files.FORMATS and suffix != ".txt"]
+
+
+def _passed_over_files(folder: Path) -> list[Path]:
+    """Return the files in a folder that look like tables of another format."""
+    return [path for path, suffix in _visible_files(folder) if suffix not in {*files.FORMATS, *_NOTES}]
+
+
+#: Suffixes of files in a folder that are usually notes about its tables.
+_NOTES = (".txt", ".md", ".crc", ".log", ".html")
+
+
+def _visible_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return the files in a folder and its subfolders that are not hidden, sorted by name, and their suffixes."""
     paths = []
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in files.COMPRESSIONS:
             suffixes.pop()
-        # Text files in a folder are usually notes about its tables.
-        is_table = bool(suffixes) and suffixes[-1] in files.FORMATS and suffixes[-1] != ".txt"
-        if is_table and not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
-            paths.append(path)
-    return sorted(paths, key=lambda path: path.relative_to(folder).parts)
+        if not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
+            paths.append((path, suffixes[-1] if suffixes else ""))
+    return sorted(paths, key=lambda pair: pair[0].relative_to(folder).parts)
 
 
 def _joined_notes(sources: list[Source]) -> list[str]:

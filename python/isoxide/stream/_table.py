@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
@@ -27,6 +28,8 @@ __all__ = ["StreamTable", "open"]
 
 #: Sources whose columns have declared types, which do not depend on the roles of the columns.
 _TYPED = (ArrowStream, DatasetSource, ParquetFiles)
+
+_logger = logging.getLogger("isoxide.stream")
 
 
 class StreamTable(PartitionedTable):
@@ -51,6 +54,7 @@ class StreamTable(PartitionedTable):
     ) -> None:
         self._source, self._options, self._batch_rows = source, options, batch_rows
         self._progress, self._n_jobs = progress, n_jobs
+        self._is_logged = False
 
     @contextmanager
     def _open(self, roles: ChooseRoles, *, order_by: Iterable[str] | None = None) -> Iterator[StreamEngine]:
@@ -63,7 +67,31 @@ class StreamTable(PartitionedTable):
         if isinstance(source, _TYPED):
             # Keep the source, so that a stream that can be read once is not read again by the next method.
             self._source = source
+            self._log_checksums()
         return StreamEngine(source, n_jobs=self._n_jobs, progress=self._progress)
+
+    @property
+    def page_checksums(self) -> Literal["all", "some", "none"] | None:
+        """How many Parquet files of the table have checksums of their pages; None if it is not read from such files.
+
+        Checksums are verified whenever pages are read, so damaged values raise an error. Without checksums they go
+        unnoticed. Spark writes them; other writers do so on request (``write_page_checksum=True`` in pyarrow). The
+        first page of each file tells whether a file has them. If not all files do, the logger ``isoxide.stream``
+        says so once for each table, at level INFO.
+        """
+        if not isinstance(self._source, _TYPED):
+            self._engine(roles_of())
+        return self._source.page_checksums() if isinstance(self._source, ParquetFiles) else None
+
+    def _log_checksums(self) -> None:
+        """Log once for each table that files have no checksums of their pages."""
+        if self._is_logged or not isinstance(self._source, ParquetFiles) or not _logger.isEnabledFor(logging.INFO):
+            return
+        self._is_logged = True
+        checksums = self._source.page_checksums()
+        if checksums != "all":
+            owner = "the Parquet files have" if checksums == "none" else "some of the Parquet files have"
+            _logger.info("%s: %s no page checksums, so damaged values would go unnoticed", self._source.name, owner)
 
     def _with_columns(self, forest: IsolationForest, added: RowColumns) -> pa.RecordBatchReader:
         engine = self._engine(roles_of(numbers=forest_features(forest)))
@@ -107,7 +135,9 @@ class StreamTable(PartitionedTable):
             Number of rows of each file of a folder, at least 1.
         resume : bool, default=False
             Whether to continue after the last complete file of a folder that an interrupted call wrote with the same
-            forest, table and arguments.
+            forest, table and arguments. Files of the table are recognised by name, size, number of rows and
+            modification time; the contents of a pipe by their SHA-256; a table in memory by 1,000 of its rows; and
+            any other Arrow stream by the names and types of its columns only.
 
         Returns
         -------

@@ -27,7 +27,7 @@ __all__ = ["ROWS_PER_FILE", "Rebatcher", "ScoreWriter", "ScoredStream", "is_one_
 #: Names of the file that describes the scores in a folder, and of the file that marks them as complete. Readers of
 #: Parquet ignore both.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
-_FORMAT = 1
+_FORMAT = 2
 #: Default number of rows of each file of a folder.
 ROWS_PER_FILE = 10_000_000
 _FILE_SUFFIXES = (".parquet", ".pq", ".parq")

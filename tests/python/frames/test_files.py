@@ -101,6 +101,9 @@ def test_files_of_every_binary_format_are_read(tmp_path, suffix):
     with pytest.raises(ValueError, match=r"cannot be read; it may be|cannot be read as"):
         read(path)
     path.write_bytes(TEXT)
+    with pytest.raises(ValueError, match=r"is text, although its name ends with \.\w+; rename it to end with \.csv"):
+        read(path)
+    path.write_bytes(b"\0\1" + TEXT)
     with pytest.raises(ValueError, match=r"it is damaged, or not in the format of \.\w+ files"):
         read(path)
     path.write_bytes(b"")
@@ -316,6 +319,18 @@ def test_folders_with_files_of_several_formats_are_read(tmp_path):
     table = read(folder)
     assert table.frame["actor"].tolist() == ["a", "b", "c", "e", "a0"]
     assert table.frame["x"].tolist() == [1, 2, 2.5, 4, 5]
+    note = "files of several formats were read one after the other: 3 csv, 1 jsonl, 1 parquet, 1 xlsx"
+    assert note in table.profile.notes
+
+
+def test_files_and_folder_names_that_are_passed_over_are_noted(tmp_path):
+    folder = tmp_path / "days" / "region=eu"
+    folder_of(folder, a=HEADER + ROWS)
+    for name in ("b.orc", "c.avro", "README.md", "_SUCCESS", ".hidden.orc"):
+        (tmp_path / "days" / name).write_text("")
+    notes = read(tmp_path / "days").profile.notes
+    assert "2 files of the folder have formats that are not read: 'b.orc', 'c.avro'" in notes
+    assert "the folders' names did not become columns, since not all files are Parquet: 'region'" in notes
 
 
 def test_lines_that_are_no_json_objects_are_refused(tmp_path):
