@@ -249,6 +249,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``: score a table with a stored forest."""
     load("isoxide.ueba", "isoxide.stream")
     from isoxide import stream
+    from isoxide._common.stores import located
     from isoxide._forest.estimator import IsolationForest
     from isoxide._partitioned.row_columns import AllColumns, ExplanationColumns, ScoreColumns
     from isoxide.stream._write import ROWS_PER_FILE
@@ -265,7 +266,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
             session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
-        n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
+        n_rows = writer.write(located(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
     else:
         with steps(1, options.run) as step:
             step("reading and scoring" if options.run == "score" else "reading and explaining")

@@ -415,8 +415,8 @@ def _add_score(commands: Any) -> None:
 
 def _add_rows_of_forest(parser: Parser) -> None:
     """Add the forest, the table and the output of commands that write a line for each row."""
-    parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
-    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("model", metavar="MODEL", type=_values.path_or_url, help=argparse.SUPPRESS)
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.path_or_url, help=argparse.SUPPRESS)
     _add_reading(parser, times=False)
     parser.add_list(parser, "--keep", metavar="COLUMN ...", help="columns of the table to write next to the scores")
     parser.add_argument(
@@ -561,7 +561,7 @@ def _add_log_command(commands: Any) -> None:
 
 
 def _add_table(parser: Parser, *, seed: bool = True) -> None:
-    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.path_or_url, help=argparse.SUPPRESS)
     parser.add_argument(
         "--entity",
         metavar="COLUMN",

@@ -26,6 +26,7 @@ __all__ = [
     "local_path",
     "number",
     "output_format",
+    "path_or_url",
     "picture_path",
     "scores_path",
     "seed",
@@ -180,10 +181,19 @@ def encoding(text: str) -> str:
     return text
 
 
+def path_or_url(text: str) -> str:
+    """Check a path or a URL; a leading ``~`` of a path is replaced by the home folder, as in `local_path`."""
+    return text if "://" in text else local_path(text)
+
+
 def local_path(text: str) -> str:
     """Replace a leading ``~`` by the home folder, unless a file with exactly this name exists."""
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a URL, but this must be a path of this machine: copy the file or folder to it, or from it"
+        )
     return text if os.path.lexists(text) else os.path.expanduser(text)
 
 
@@ -201,7 +211,7 @@ def link(text: str) -> str:
 
 def scores_path(text: str) -> str:
     """Check the name of the file or folder that scores are written to."""
-    path = local_path(text)
+    path = path_or_url(text)
     is_folder = not Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()
     if output_format(path) == "folder" and not is_folder:
         raise argparse.ArgumentTypeError(

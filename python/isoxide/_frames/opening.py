@@ -7,13 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.feather
 
+from isoxide._common.stores import Location
 from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
@@ -79,12 +80,12 @@ def open_source(
 def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, Source):
         return source
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         return _path_source(source, options, roles)
     if isinstance(source, InputFile):
         return _file_source(source, options, roles)
     if isinstance(source, (list, tuple)):
-        if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
+        if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             raise TypeError(
                 "source is an empty list, or holds something other than paths; give a list of at least one path"
             )
@@ -117,7 +118,7 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     options = options or ReadOptions()
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         source = files_of(source)[0]
     if isinstance(source, InputFile):
         format_name, compression = file_format(source)
@@ -126,25 +127,24 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     return list(_source_of(source, options, _default_roles).schema.names)
 
 
-def _path_source(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
-    folder = files.local_path(path)
-    if str(path) == "-" or not folder.is_dir():
+def _path_source(path: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
+    if not files.is_folder(path):
         return _file_source(files.open_input(path), options, roles)
-    return _files_source(_inputs(path), str(folder), options, roles)
+    return _files_source(_inputs(path), str(files.place_of(path)), options, roles)
 
 
-def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
+def files_of(path: Any) -> list[InputFile]:
     """Return the files of a folder, or a list with the single file."""
     return [file for file, _ in _inputs(path)]
 
 
-def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, Path | None]]:
+def _inputs(path: Any) -> list[tuple[InputFile, Path | Location | None]]:
     """Return pairs of a file and its root folder; the root of a single file is None."""
     if isinstance(path, InputFile):
         return [(path, None)]
-    folder = files.local_path(path)
-    if str(path) == "-" or not folder.is_dir():
+    if not files.is_folder(path):
         return [(files.open_input(path), None)]
+    folder = files.place_of(path)
     paths = table_files(folder)
     if not paths:
         raise FileNotFoundError(f"the folder {folder} has no files that can be read; give {files.READABLE_FILES}")
@@ -152,7 +152,7 @@ def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, P
 
 
 def _files_source(
-    inputs: list[tuple[InputFile, Path | None]], name: str, options: ReadOptions, roles: ChooseRoles
+    inputs: list[tuple[InputFile, Path | Location | None]], name: str, options: ReadOptions, roles: ChooseRoles
 ) -> Source:
     formats = Counter(file_format(file)[0] for file, _ in inputs)
     notes = [note for root in dict.fromkeys(root for _, root in inputs) if (note := _passed_over(root))]
@@ -163,7 +163,7 @@ def _files_source(
     if len(formats) > 1:
         listed = ", ".join(f"{n} {format_name}" for format_name, n in sorted(formats.items()))
         notes.append(f"files of several formats were read one after the other: {listed}")
-    keys = {key for file, root in inputs for key in partition_keys(file.path, root)}
+    keys = {key for file, root in inputs for key in partition_keys(file, root)}
     if keys:
         notes.append(
             "the folders' names did not become columns, since not all files are Parquet: "
@@ -180,9 +180,9 @@ def _files_source(
     return joined
 
 
-def _passed_over(root: Path | None) -> str | None:
+def _passed_over(root: Path | Location | None) -> str | None:
     """Return a note about the files of a folder that are not read, apart from text and hidden files."""
-    names = [] if root is None else [path.name for path in _passed_over_files(root)]
+    names = [] if root is None else [PurePosixPath(path.name).name for path in _passed_over_files(root)]
     if not names:
         return None
     listed = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -220,7 +220,9 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
             else:
                 table = pa.ipc.open_stream(stream).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {first_line(error)}") from error
+        raise file.unreadable(error) or ValueError(
+            f"{file.name} cannot be read; it may be damaged or truncated: {first_line(error)}"
+        ) from error
     table, notes = plain_table(table, file.name)
     source = ArrowFile(
         table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
@@ -230,12 +232,12 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
     return source
 
 
-def table_files(folder: Path) -> list[Path]:
+def table_files(folder: Path | Location) -> list[Any]:
     """Return the readable files in a folder and its subfolders, sorted by name, without hidden files."""
     return [path for path, suffix in _visible_files(folder) if suffix in files.FORMATS and suffix != ".txt"]
 
 
-def _passed_over_files(folder: Path) -> list[Path]:
+def _passed_over_files(folder: Path | Location) -> list[Any]:
     """Return the files in a folder that look like tables of another format."""
     return [path for path, suffix in _visible_files(folder) if suffix not in {*files.FORMATS, *_NOTES}]
 
@@ -244,17 +246,21 @@ def _passed_over_files(folder: Path) -> list[Path]:
 _NOTES = (".txt", ".md", ".crc", ".log", ".html")
 
 
-def _visible_files(folder: Path) -> list[tuple[Path, str]]:
+def _visible_files(folder: Path | Location) -> list[tuple[Any, str]]:
     """Return the files in a folder and its subfolders that are not hidden, sorted by name, and their suffixes."""
+    listed: list[tuple[tuple[str, ...], Any]]
+    if isinstance(folder, Location):
+        listed = [(path.parts_below(folder), path) for path in folder.files()]
+    else:
+        listed = sorted((path.relative_to(folder).parts, path) for path in folder.rglob("*") if path.is_file())
     paths = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
+    for parts, path in listed:
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in files.COMPRESSIONS:
             suffixes.pop()
-        if not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
+        if not any(part.startswith(("_", ".")) for part in parts):
             paths.append((path, suffixes[-1] if suffixes else ""))
-    return sorted(paths, key=lambda pair: pair[0].relative_to(folder).parts)
+    return paths
 
 
 def _joined_notes(sources: list[Source]) -> list[str]:

@@ -25,9 +25,9 @@ _BUFFER = 1 << 20
 class ParquetFiles(Source):
     """Parquet files with the same columns; folders such as ``day=2025-04-26`` become columns."""
 
-    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Path | None]) -> None:
+    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Any]) -> None:
         self.name, self.files, self.reasons = name, files, {}
-        self._partitions = [partition_keys(file.path, root) for file, root in zip(files, roots, strict=True)]
+        self._partitions = [partition_keys(file, root) for file, root in zip(files, roots, strict=True)]
         self._rows: list[int] = []
         self._page_checksums: Literal["all", "some", "none"] | None = None
         common: pa.Schema | None = None
@@ -45,7 +45,7 @@ class ParquetFiles(Source):
                     "all files must have the same columns"
                 )
             self._rows.append(file.metadata.num_rows)
-            file.close()
+            file.close(force=True)
         assert common is not None
         names, self.notes = names_without_index(common.names, name)
         #: Name of each column in the files.
@@ -110,12 +110,9 @@ class ParquetFiles(Source):
             first_row = 0
 
 
-def partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
+def partition_keys(file: InputFile, root: Any) -> dict[str, Any]:
     """Return the names and values of the folders such as ``day=2025-04-26`` between a root folder and a file."""
-    if root is None or path is None:
-        return {}
-    folders = path.relative_to(root).parts[:-1]
-    pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
+    pairs = [folder.split("=", 1) for folder in file.folders_below(root) if "=" in folder]
     # Characters that are not allowed in folder names are percent-encoded.
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
@@ -131,12 +128,13 @@ def _open(file: InputFile) -> Any:
         source = file.path if file.path is not None else file.open()
         return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file.name, error) from error
+        raise _unreadable(file, error) from error
 
 
-def _unreadable(path: str, error: Exception) -> Exception:
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"there is no file {path}")
+def _unreadable(file: InputFile, error: Exception) -> Exception:
+    path = file.name
+    if (other := file.unreadable(error)) is not None:
+        return other
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
         return MemoryError(f"there is not enough memory to read {path}; read fewer columns, or smaller row groups")
     if "page integrity" in str(error):
@@ -163,7 +161,7 @@ def _has_page_checksum(file: InputFile) -> bool | None:
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
         group = next((group for group in groups if group.num_rows and group.num_columns), None)
     finally:
-        parquet.close()
+        parquet.close(force=True)
     if group is None:
         return None
     column = group.column(0)
@@ -223,9 +221,9 @@ def _read_file(
         batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns)
         yield from skip_rows(batches, first_row)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(source, error) from error
     finally:
-        file.close()
+        file.close(force=True)
 
 
 def _empty_batches(rows: int, n_rows: int) -> Iterator[pa.RecordBatch]:

@@ -23,6 +23,7 @@ from frame_tables import actors, frame_of, read, xlsx_of
 from isoxide import stream
 from isoxide._frames import open_source
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.files import InputFile
 from isoxide._frames.parquet import _unreadable
 
 HEADER, ROWS = "actor,day,x\n", "a,2025-01-01,1\nb,2025-01-02,2\nc,2025-01-03,3\n"
@@ -161,8 +162,8 @@ def test_paths_without_a_file_are_refused(tmp_path):
     (tmp_path / "empty.csv").mkdir()
     with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         read(tmp_path / "empty.csv")
-    for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
-        with pytest.raises(ValueError, match="is a URL; download"):
+    for address in ("https://x.example/t.csv", "jdbc://x/t"):
+        with pytest.raises(ValueError, match="is a URL with the scheme .* which is not opened; download the file first"):
             read(address)
     with pytest.raises(ValueError, match="a device or a socket"):
         read("/dev/null")
@@ -421,5 +422,5 @@ NO_MEMORY = "there is not enough memory to read t.parquet; read fewer columns, o
     ids=["C++", "Arrow", "damaged", "gone"],
 )
 def test_errors_of_parquet_files_are_told_apart(error, expected_class, message):
-    raised = _unreadable("t.parquet", error)
+    raised = _unreadable(InputFile("t.parquet", None, io.BytesIO()), error)
     assert (type(raised), str(raised)) == (expected_class, message)
