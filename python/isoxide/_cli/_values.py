@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isoxide._cli._messages import tell
+from isoxide._common.stores import without_secrets
 
 __all__ = [
     "anomaly_score",
@@ -212,10 +213,11 @@ def link(text: str) -> str:
 def scores_path(text: str) -> str:
     """Check the name of the file or folder that scores are written to."""
     path = path_or_url(text)
-    is_folder = not Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()
+    name = without_secrets(path)
+    is_folder = not Path(name).suffix or name.endswith(("/", os.sep)) or Path(name).is_dir()
     if output_format(path) == "folder" and not is_folder:
         raise argparse.ArgumentTypeError(
-            f"scores cannot be written as {Path(path).suffix}: end the name with {', '.join(SCORES)}, "
+            f"scores cannot be written as {Path(name).suffix}: end the name with {', '.join(SCORES)}, "
             "or with / for a folder of Parquet files"
         )
     return path
@@ -223,6 +225,7 @@ def scores_path(text: str) -> str:
 
 def output_format(path: str) -> str:
     """Return ``"csv"``, ``"csv.gz"``, ``"parquet"`` or ``"folder"``."""
+    path = without_secrets(path)
     if path.endswith(("/", os.sep)) or Path(path).is_dir():
         return "folder"
     name = Path(path).name.lower()

@@ -16,6 +16,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-__all__ = ["SCHEMES", "Location", "is_url", "located", "replace_remote", "store_error"]
+__all__ = ["SCHEMES", "Location", "is_url", "located", "replace_remote", "store_error", "told", "without_secrets"]
 
 #: Schemes of the URLs that are opened, all others are refused.
 SCHEMES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file", "memory")
@@ -41,6 +42,22 @@ _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|C
 _CONNECTION = re.compile(
     r"AWS Error|curl|HTTP|[Cc]onnect|[Tt]ime(d )?out|[Ss]ocket|RetriesExhausted|googleapis|[Aa]zure"
 )
+
+
+class _ToldError(OSError):
+    """Error of a store that is told in one line already, and is passed on as it is."""
+
+
+class NotFoundError(_ToldError, FileNotFoundError):
+    """There is no such file, bucket or container."""
+
+
+class DeniedError(_ToldError, PermissionError):
+    """The store denies access."""
+
+
+class BrokenConnectionError(_ToldError, ConnectionError):
+    """The store does not answer, or the connection ended."""
 
 
 def is_url(path: Any) -> bool:
@@ -90,7 +107,7 @@ class Location:
         PermissionError, FileNotFoundError, ConnectionError
             If the store denies access, has no such bucket, or does not answer.
         """
-        with _told(self.name, "read"):
+        with told(self.name, "read"):
             return self.filesystem.get_file_info(self.path)
 
     def exists(self) -> bool:
@@ -105,7 +122,7 @@ class Location:
         """Return the files in a folder and its subfolders, sorted by name; an empty list if there is no folder."""
         import pyarrow.fs
 
-        with _told(self.name, "listed"):
+        with told(self.name, "listed"):
             selector = pyarrow.fs.FileSelector(self.path, recursive=True, allow_not_found=True)
             infos = self.filesystem.get_file_info(selector)
         below = [info.path.removeprefix(self.path.rstrip("/") + "/") for info in infos if info.type.name == "File"]
@@ -117,17 +134,17 @@ class Location:
 
     def open(self) -> Any:
         """Open the file for reading, as a pyarrow file."""
-        with _told(self.name, "read"):
+        with told(self.name, "read"):
             return self.filesystem.open_input_file(self.path)
 
     def read(self) -> bytes:
         """Return the content of the file."""
-        with _told(self.name, "read"), self.filesystem.open_input_file(self.path) as file:
+        with told(self.name, "read"), self.filesystem.open_input_file(self.path) as file:
             return file.read()  # type: ignore[no-any-return]
 
     def put(self, file: Path) -> None:
         """Send a complete local file, which replaces an existing one."""
-        with _told(self.name, "written"):
+        with told(self.name, "written"):
             if not self._is_renaming:
                 _send(file, self.filesystem, self.path)
                 return
@@ -190,16 +207,16 @@ def located(path: Any, filesystem: Any = None) -> Path | Location:
         return Path(url2pathname(parts.path))
     if scheme not in SCHEMES:
         raise ValueError(
-            f"{_shown(text)} is a URL with the scheme {scheme!r}, which is not opened; download the file first, give "
+            f"{without_secrets(text)} is a URL with the scheme {scheme!r}, which is not opened; download the file first, give "
             f"filesystem=..., or a URL with one of the schemes {', '.join(SCHEMES)}"
         )
     return _of_url(text, scheme)
 
 
 def _of_url(url: str, scheme: str) -> Location:
-    name = _shown(url)
+    name = without_secrets(url)
     pyarrow_fs = _pyarrow_fs(name)
-    with _told(name, "opened"):
+    with told(name, "opened"):
         if scheme in _OF_ARROW:
             try:
                 filesystem, path = pyarrow_fs.FileSystem.from_uri(url)
@@ -223,7 +240,7 @@ def _in_filesystem(path: str, filesystem: Any) -> Path | Location:
     inner = _URL.sub("", path, count=1) if wrapped is None else wrapped._strip_protocol(path)
     if is_local:
         return Path(inner)
-    return Location(_shown(path), filesystem, inner)
+    return Location(without_secrets(path), filesystem, inner)
 
 
 def _as_arrow(filesystem: Any) -> Any:
@@ -252,7 +269,7 @@ def _pyarrow_fs(name: str) -> Any:
     return pyarrow.fs
 
 
-def _shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return a URL without credentials and options, which no message or file may hold."""
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -265,15 +282,28 @@ def _shown(url: str) -> str:
 
 
 def _send(file: Path, filesystem: Any, path: str) -> None:
-    """Copy a local file to a remote one, in one call that no signal interrupts half way."""
-    import pyarrow.fs
+    """Copy a local file to a remote one, on a thread of its own.
+
+    A signal raises its exception in the main thread only. If it ended an upload half way, closing the stream would
+    make a part of the file look complete. So the exception is raised when the upload has ended.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="isoxide-upload") as pool:
+        pool.submit(_copy, file, filesystem, path).result()
+
+
+def _copy(file: Path, filesystem: Any, path: str) -> None:
+    import pyarrow as pa
 
     wrapped = _of_fsspec(filesystem)
     if wrapped is not None:
         wrapped.put_file(str(file), path)
         return
-    local = pyarrow.fs.LocalFileSystem()
-    pyarrow.fs.copy_files(str(file), path, source_filesystem=local, destination_filesystem=filesystem)
+    # `pyarrow.fs.copy_files` ignores an error of the last part.
+    stream = filesystem.open_output_stream(path)
+    if file.stat().st_size:
+        with pa.memory_map(str(file)) as source:
+            stream.write(source.read_buffer())
+    stream.close()
 
 
 def replace_remote(location: Location, write: Callable[[Path], Any]) -> None:
@@ -299,28 +329,30 @@ def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     """
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
-    if name in text and isinstance(error, (FileNotFoundError, PermissionError, ConnectionError)):
-        # This function made the error.
+    if isinstance(error, _ToldError):
         return type(error)(text)
     if _NO_BUCKET.search(text):
-        return FileNotFoundError(f"{name} cannot be {done}: the store has no such bucket or container")
+        return NotFoundError(f"{name} cannot be {done}: the store has no such bucket or container")
     if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"there is no file {name}")
+        return NotFoundError(f"there is no file {name}")
     if isinstance(error, PermissionError) or _DENIED.search(text):
-        return PermissionError(
+        return DeniedError(
             f"{name} cannot be {done}: the store denies access ({text}); check the credentials and permissions"
         )
     if isinstance(error, (ConnectionError, TimeoutError)) or _CONNECTION.search(text):
-        return ConnectionError(f"{name} cannot be {done}: {text}; check the address and the connection, then retry")
+        return BrokenConnectionError(
+            f"{name} cannot be {done}: {text}; check the address and the connection, then retry"
+        )
     return None
 
 
 @contextmanager
-def _told(name: str, done: str) -> Iterator[None]:
+def told(name: str, done: str) -> Iterator[None]:
     """Raise errors of a store with one line that names the file."""
     try:
         yield
-    except (ImportError, MemoryError, TypeError):
+    except (ImportError, MemoryError, TypeError, ValueError):
+        # pyarrow raises a ValueError about arguments; other errors are about the store.
         raise
     except Exception as error:
         # Stores raise exceptions of many classes.

@@ -173,7 +173,9 @@ def _objects(file: InputFile, compression: str | None, options: ReadOptions) -> 
         except UnicodeDecodeError:
             raise ValueError(f"{file.name} is not UTF-8 text; name its encoding (encoding=...) or convert it") from None
         except (EOFError, OSError) as error:
-            raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
+            raise file.unreadable(error) or ValueError(
+                f"{file.name} cannot be read; it may be damaged or truncated: {error}"
+            ) from error
 
 
 def _object(line: str, number: int, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from isoxide._common.stores import Location, located, store_error
+from isoxide._common.stores import Location, located, store_error, told
 
 __all__ = [
     "READABLE_FILES",
@@ -297,13 +297,23 @@ class RemoteFile(InputFile):
         self.check()
         return self.location.open()
 
+    def head(self, n: int = 64) -> bytes:
+        """Return the first `n` bytes of the file."""
+        with told(self.name, "read"):
+            return super().head(n)
+
+    def checksum(self) -> str:
+        """Return the SHA-256 of the bytes of the file, which must not have changed since it was first opened."""
+        with told(self.name, "read"):
+            return super().checksum()
+
     def fingerprint(self) -> list[Any]:
         """Return the size and the modification time, or if the store knows none, the SHA-256 of parts of the file."""
         assert self._first_state is not None
         if self._first_state[1] >= 0:
             return list(self._first_state)
         digest = hashlib.sha256()
-        with self.open() as file:
+        with told(self.name, "read"), self.open() as file:
             # The last part of a Parquet file describes all others.
             for start in range(0, max(self.size, 1), max(self.size // _SAMPLED_PARTS, _SAMPLED_BYTES)):
                 file.seek(start)
@@ -372,7 +382,9 @@ def _check_workbook(file: InputFile) -> None:
         with file.open() as stream, zipfile.ZipFile(stream) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
+        raise file.unreadable(error) or ValueError(
+            f"{file.name} cannot be read; it may be damaged or truncated: {error}"
+        ) from error
     if not any(name.startswith("xl/") for name in names):
         description = (
             "an OpenDocument file; save it as .xlsx or .csv"

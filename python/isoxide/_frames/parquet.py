@@ -165,9 +165,12 @@ def _has_page_checksum(file: InputFile) -> bool | None:
     if group is None:
         return None
     column = group.column(0)
-    with file.open() as stream:
-        stream.seek(column.dictionary_page_offset or column.data_page_offset)
-        header = stream.read(_PAGE_HEADER_BYTES)
+    try:
+        with file.open() as stream:
+            stream.seek(column.dictionary_page_offset or column.data_page_offset)
+            header = stream.read(_PAGE_HEADER_BYTES)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
     position = 0
     for _ in range(3):
         if header[position : position + 1] != bytes([_NEXT_INTEGER]):

@@ -294,14 +294,14 @@ def open(
 
 def _reopenable(source: Any, filesystem: Any = None) -> Any:
     """Return a source that can be opened again; standard input, pipes and open files go to temporary files."""
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         place = source if str(source) == "-" else place_of(source, filesystem)
         if is_folder(place):
             files_of(place)
             return place
         return open_input(place)
     if isinstance(source, (list, tuple)):
-        if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
+        if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             # `open_source` refuses it with a message.
             return tuple(source)
         return [path if isinstance(path, InputFile) else _reopenable(path, filesystem) for path in source]
