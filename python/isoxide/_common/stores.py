@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-__all__ = ["SCHEMES", "Location", "is_url", "located", "replace_remote", "store_error", "told", "without_secrets"]
+__all__ = ["SCHEMES", "Location", "located", "replace_remote", "store_error", "told", "without_secrets"]
 
 #: Schemes of the URLs that are opened, all others are refused.
 SCHEMES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file", "memory")
@@ -58,11 +58,6 @@ class DeniedError(_ToldError, PermissionError):
 
 class BrokenConnectionError(_ToldError, ConnectionError):
     """The store does not answer, or the connection ended."""
-
-
-def is_url(path: Any) -> bool:
-    """Return whether a path is a URL, such as ``s3://bucket/table``."""
-    return isinstance(path, str) and _URL.match(path) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +202,8 @@ def located(path: Any, filesystem: Any = None) -> Path | Location:
         return Path(url2pathname(parts.path))
     if scheme not in SCHEMES:
         raise ValueError(
-            f"{without_secrets(text)} is a URL with the scheme {scheme!r}, which is not opened; download the file first, give "
-            f"filesystem=..., or a URL with one of the schemes {', '.join(SCHEMES)}"
+            f"{without_secrets(text)} is a URL with the scheme {scheme!r}, which is not opened; download the "
+            f"file first, give filesystem=..., or a URL with one of the schemes {', '.join(SCHEMES)}"
         )
     return _of_url(text, scheme)
 
