@@ -160,7 +160,7 @@ class RankReference:
         self._features = features
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
-        columns = [table.column(j, names[j]) for j in positions]
+        columns = table.columns(positions, [names[j] for j in positions])
         n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
         self._columns = dict(zip(positions, _sorted_columns(columns, n_workers), strict=True))
 
@@ -253,7 +253,7 @@ class RankReference:
         definition = RankDefinition(kind, tail, nan_policy).check()
         table = read_table(rows, "rows")
         names, row_positions, reference_positions = match(table, self._layout, self._features)
-        queries = [table.column(j, name) for j, name in zip(row_positions, names, strict=True)]
+        queries = table.columns(row_positions, names)
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
