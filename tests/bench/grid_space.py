@@ -102,7 +102,7 @@ def _ranking(kind: str, n: int, d: int, layout: str, queries: int) -> Work | Non
 
 def _forests(content: str, contamination: str | float, n: int) -> tuple[str, ...]:
     """Return the libraries that can do the work."""
-    # isotree and coniferest compute no threshold for a contamination, and isotree refuses tables of fewer than three rows.
+    # isotree and coniferest compute no threshold for a contamination, and isotree refuses tables of one or two rows.
     if content == "sparse" or contamination != "auto" or n < 3:
         return "isoxide", "sklearn"
     if content == "missing":
