@@ -82,7 +82,9 @@ class Location:
         return self.name
 
     def __truediv__(self, name: str) -> Location:
-        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, f"{self.path.rstrip('/')}/{name}")
+        # The root of pyarrow's object stores has no name, and that of others is a slash.
+        path = f"{self.path.rstrip('/')}/{name}" if self.path else name
+        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, path)
 
     @property
     def suffixes(self) -> list[str]:
@@ -125,7 +127,7 @@ class Location:
 
     def parts_below(self, root: Location) -> tuple[str, ...]:
         """Return the names of the folders between a root and this file, and the name of the file."""
-        return PurePosixPath(self.path).relative_to(root.path.rstrip("/")).parts
+        return tuple(self.path.removeprefix(root.path.rstrip("/")).strip("/").split("/"))
 
     def open(self) -> Any:
         """Open the file for reading, as a pyarrow file."""
@@ -156,11 +158,11 @@ class Location:
 
     @property
     def _is_renaming(self) -> bool:
-        wrapped = _of_fsspec(self.filesystem)
-        if wrapped is None:
-            return self.filesystem.type_name in _RENAMING
-        protocols = wrapped.protocol
-        return bool(_RENAMING & {*((protocols,) if isinstance(protocols, str) else protocols)})
+        filesystem = self.filesystem
+        while hasattr(filesystem, "base_fs"):
+            # It is a folder of another file system.
+            filesystem = filesystem.base_fs
+        return filesystem.type_name in _RENAMING or bool(_RENAMING & _protocols(filesystem))
 
 
 def located(path: Any, filesystem: Any = None) -> Path | Location:
@@ -218,6 +220,11 @@ def _of_url(url: str, scheme: str) -> Location:
             except NotImplementedError:
                 # This build of pyarrow lacks the store.
                 pass
+            except ValueError:
+                # pyarrow's message would show the URL with its credentials.
+                raise ValueError(
+                    f"{name} is not a URL that pyarrow understands; check its form and the options after '?'"
+                ) from None
             else:
                 return Location(name, filesystem, path)
         try:
@@ -230,8 +237,7 @@ def _of_url(url: str, scheme: str) -> Location:
 
 def _in_filesystem(path: str, filesystem: Any) -> Path | Location:
     wrapped = _of_fsspec(filesystem)
-    protocols = () if wrapped is None else wrapped.protocol
-    is_local = filesystem.type_name == "local" or bool({"file", "local"} & {*protocols})
+    is_local = filesystem.type_name == "local" or bool({"file", "local"} & _protocols(filesystem))
     inner = _URL.sub("", path, count=1) if wrapped is None else wrapped._strip_protocol(path)
     if is_local:
         return Path(inner)
@@ -254,6 +260,12 @@ def _as_arrow(filesystem: Any) -> Any:
 def _of_fsspec(filesystem: Any) -> Any:
     """Return the file system of fsspec that one of pyarrow wraps, or None."""
     return getattr(getattr(filesystem, "handler", None), "fs", None)
+
+
+def _protocols(filesystem: Any) -> set[str]:
+    """Return the names of a file system of fsspec that one of pyarrow wraps; none for pyarrow's own."""
+    protocols = getattr(_of_fsspec(filesystem), "protocol", ())
+    return {protocols} if isinstance(protocols, str) else {*protocols}
 
 
 def _pyarrow_fs(name: str) -> Any:

@@ -235,7 +235,21 @@ def test_wrong_file_systems_and_sources_are_refused(frame, forest, memory):
         stream.open("memory://lake/empty")
 
 
+def test_tables_in_the_root_of_a_store_are_read(memory, frame, forest, tmp_path):
+    frame.to_parquet(tmp_path / "a.parquet", index=False)
+    memory.put_file(str(tmp_path / "a.parquet"), "/region=eu/a.parquet")
+    below = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    for source, filesystem in (("memory://", None), ("/", memory), ("", below)):
+        scores = stream.open(source, filesystem=filesystem).score(forest).read_all()
+        assert_array_equal(scores["score"], forest.decision_function(frame[X]))
+        assert ("region" in scores.column_names) == (filesystem is not below)
+
+
 def test_names_hold_no_secrets():
+    with pytest.raises(ValueError, match="s3://bucket/x is not a URL that pyarrow understands") as caught:
+        located("s3://KEY:SECRET@bucket/x?nonsense=1")
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__suppress_context__
     assert without_secrets("s3://KEY:SECRET@bucket/a b?endpoint_override=x&secret=y#z") == "s3://bucket/a b"
     assert without_secrets("abfs://container@account.dfs.core/x") == "abfs://container@account.dfs.core/x"
     assert without_secrets("hdfs://user@host:8020/x") == "hdfs://host:8020/x"
