@@ -26,7 +26,6 @@ __all__ = [
     "IsolationForest",
     "RankReference",
     "TreeExplainer",
-    "__version__",
     "percentileofscore",
     "rank_features",
     "show_versions",
@@ -71,4 +70,4 @@ def _version() -> str:
 
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
