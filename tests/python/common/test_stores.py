@@ -103,7 +103,6 @@ class FailingMemory(MemoryFileSystem):
     """File system in memory that lets some files be written, and then denies it or loses the connection."""
 
     protocol = "failing"
-    cachable = False
     n_written, error = 0, PermissionError("403 Forbidden")
 
     def put_file(self, lpath, rpath, **options):
