@@ -176,11 +176,11 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     // Only the first `k` entries are wanted, so an entry above them is moved down and need not be overwritten.
     let mut words = ShuffleWords::default();
     words.shrink(rng, &mut all, k, check_cancelled, |entries, position| {
-        entries[position] = entries[entries.len() - 1]
+        entries[position] = entries[entries.len() - 1];
     })?;
     all.truncate(k);
     words.shrink(rng, &mut all, 1, check_cancelled, |entries, position| {
-        entries.swap(position, entries.len() - 1)
+        entries.swap(position, entries.len() - 1);
     })?;
     memory::collected(all.into_iter().map(index))
 }

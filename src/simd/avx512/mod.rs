@@ -380,8 +380,8 @@ fn temper(state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
 /// Selects low words sixteen at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
 fn select_low(words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
-    assert!(words.len() <= kept.len());
     const LANES: usize = 16;
+    assert!(words.len() <= kept.len());
     let (mask_of_all, top_of_all) = (_mm512_set1_epi32(mask as i32), _mm512_set1_epi32(top as i32));
     let mut n_kept = 0;
     let (groups, rest) = words.as_chunks::<LANES>();
