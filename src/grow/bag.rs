@@ -74,6 +74,9 @@ fn ascending(mut rows: Vec<usize>, n: usize) -> Vec<usize> {
     const DIGIT_BITS: u32 = 8;
     /// Number of rows for which counting takes longer than comparing.
     const FEW_ROWS: usize = 32;
+    if rows.is_sorted() {
+        return rows;
+    }
     if rows.len() <= FEW_ROWS {
         rows.sort_unstable();
         return rows;

@@ -31,25 +31,27 @@ pub fn tempered(mut word: u32) -> u32 {
 
 /// Replaces all words of a state.
 ///
-/// The words are replaced in three runs, each of which depends on the one before it. So no loop reads what it writes, and the
+/// The words are replaced in three runs, each of which depends on the one before it. So no run reads what it writes itself, and the
 /// compiler can use the widest registers.
 #[inline(always)]
 pub(super) fn twist(words: &mut [u32; STATE_WORDS]) {
     const RUN: usize = STATE_WORDS - MIDDLE_WORD;
-    let old = *words;
     let (first, later) = words.split_at_mut(RUN);
+    twist_run(first, later[0], &later[MIDDLE_WORD - RUN..]);
     let (second, third) = later.split_at_mut(RUN);
-    let (third, last) = third.split_at_mut(STATE_WORDS - 2 * RUN - 1);
-    for (i, word) in first.iter_mut().enumerate() {
-        *word = twisted(old[i], old[i + 1], old[i + MIDDLE_WORD]);
+    twist_run(second, third[0], first);
+    twist_run(third, first[0], second);
+}
+
+/// Replaces a run of words, given the word after it and the words at [`MIDDLE_WORD`] from it.
+#[inline(always)]
+fn twist_run(run: &mut [u32], next: u32, middle: &[u32]) {
+    let last = run.len() - 1;
+    let middle = &middle[..=last];
+    for i in 0..last {
+        run[i] = twisted(run[i], run[i + 1], middle[i]);
     }
-    for (i, word) in second.iter_mut().enumerate() {
-        *word = twisted(old[RUN + i], old[RUN + i + 1], first[i]);
-    }
-    for (i, word) in third.iter_mut().enumerate() {
-        *word = twisted(old[2 * RUN + i], old[2 * RUN + i + 1], second[i]);
-    }
-    last[0] = twisted(old[STATE_WORDS - 1], first[0], second[third.len()]);
+    run[last] = twisted(run[last], next, middle[last]);
 }
 
 /// Writes the outputs that belong to all words of a state.
