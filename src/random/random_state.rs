@@ -46,6 +46,13 @@ impl Batch {
         rng.fill_bytes(self.words[self.unused.clone()].as_flattened_mut());
     }
 
+    /// Uses the next words, up to `n`, and returns them.
+    fn next(&mut self, n: usize) -> &[WordBytes] {
+        let first = self.unused.start;
+        self.unused.start = self.unused.end.min(first + n);
+        &self.words[first..self.unused.start]
+    }
+
     /// Uses some of the next words, up to `n`, and returns the first `at_most` of them that are at most `top` under the mask of `top`.
     fn low(&mut self, n: usize, top: u32, at_most: usize) -> &[WordBytes] {
         let words = &self.words[self.unused.clone()];
@@ -228,6 +235,18 @@ impl ShuffleWords {
             // All positions down to `end` have the same mask, and each takes a word at least.
             let end = (1 << top.ilog2()).max(n_left);
             let missing = entries.len() - end;
+            if !with_kernel!(kernel => kernel.selects_together()) {
+                // No more words than are missing, so all of them are used.
+                let mask = mask(top as u64) as usize;
+                for &word in self.batch.next(missing) {
+                    // If the position is too high, the last entry is placed onto itself and stays. A branch would often be mispredicted.
+                    let (position, last) = (u32::from_le_bytes(word) as usize & mask, entries.len() - 1);
+                    let is_low = position <= last;
+                    place(entries, std::hint::select_unpredictable(is_low, position, last));
+                    entries = &mut entries[..last + usize::from(!is_low)];
+                }
+                continue;
+            }
             // If more words were selected at once, more of them would no longer be low enough when their turn comes, because each draw
             // lowers the top. The processor mispredicts these.
             let n_words = (4 << (top.ilog2() / 2)).min(2 * missing + 16);

@@ -164,6 +164,10 @@ impl Kernel for Avx2 {
         unsafe { temper(state, outputs) }
     }
 
+    fn selects_together(self) -> bool {
+        true
+    }
+
     fn select_low(self, words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
         // SAFETY: `self` is proof of the instructions.
         unsafe { select_low::select_low(words, mask, top, kept) }

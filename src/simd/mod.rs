@@ -294,6 +294,11 @@ pub trait Kernel: Copy + Send + Sync {
         twister::temper(state, outputs);
     }
 
+    /// Returns whether [`select_low`](Self::select_low) selects several words at a time.
+    fn selects_together(self) -> bool {
+        false
+    }
+
     /// Masks words, copies those that are at most `top` to the front of `kept`, in their order, and returns their number. What comes
     /// behind them is arbitrary.
     ///

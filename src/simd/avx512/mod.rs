@@ -140,6 +140,10 @@ impl Kernel for Avx512 {
         unsafe { temper(state, outputs) }
     }
 
+    fn selects_together(self) -> bool {
+        true
+    }
+
     fn select_low(self, words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
         // SAFETY: `self` is proof of the instructions.
         unsafe { select_low(words, mask, top, kept) }
