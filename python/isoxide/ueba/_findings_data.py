@@ -20,6 +20,7 @@ from isoxide.ueba._reasons import N_REASONS, Reason, leading_reasons, reason_tex
 from isoxide.ueba._review import Judged, Review
 from isoxide.ueba._rules import FLAGS, SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["FindingsData"]
 
@@ -99,6 +100,12 @@ class FindingsData:
         """Return the entry of the manifest with the rank options and the rows that values are ranked among."""
         ranking: dict[str, Any] = self.manifest.get("ranking") or {}
         return ranking
+
+    @property
+    def size_bands(self) -> SizeBands | None:
+        """Return the bands of similar size that values are compared with, or None."""
+        document = self.ranking.get("size") or (self.manifest.get("model") or {}).get("size")
+        return None if document is None else SizeBands.from_dict(document, self.features)
 
     @property
     def domain_defaults(self) -> bool:

@@ -40,6 +40,7 @@ from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, scored_r
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import families_of_frame
+from isoxide.ueba._size import SizeBands, asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["Model", "made_model", "new_forest", "set_threshold"]
@@ -190,9 +191,12 @@ class Model:
         check_training(len(table), table.profile.n_days, forest, train_on_this=options.train_on_this)
         for note in small_table_notes(len(table), forest):
             warn_caller(note)
-        labels = (
-            None if settings.peers is None else pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
-        )
+        size, labels = None, None
+        if asks_for_size(settings.peers, table.frame.columns):
+            size = size_of_frame(table.X, table.profile, settings.ranks.min_group)
+            labels = pa.array(size.labels_of(table.X), pa.string())
+        elif settings.peers is not None:
+            labels = pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
         forest.fit(table.X)
         samples = forest.score_samples(table.X)
         set_threshold(
@@ -211,6 +215,7 @@ class Model:
         return made_model(
             forest, settings, cells.reference(table.features, populations), cells.days, table.profile,
             table.source, table.checksum, families_of_frame(table.X.iloc[sampled_rows(len(table))]),
+            size,
         )  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -282,7 +287,8 @@ class Model:
         -------
         Findings
             One row per finding, the most abnormal one first. On a quiet day there is none. `Findings.comparisons` has
-            the ranks among peers, if the model has groups, and in the entity's own history.
+            the ranks among peers or among rows of similar size, if the model has groups, and in the entity's own
+            history.
 
         Raises
         ------
@@ -399,6 +405,7 @@ def made_model(
     source: str | None,
     sha256: str | None,
     families: list[list[int]],
+    size: SizeBands | None,
 ) -> Model:
     """Return the model of a fitted forest and a counted reference."""
     training = Training(
@@ -415,4 +422,4 @@ def made_model(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     facts = feature_facts(reference, days.is_constant_within_days(len(reference.features)))
-    return Model(ModelData(forest, settings, reference, facts, training, families=families))
+    return Model(ModelData(forest, settings, reference, facts, training, families=families, size=size))

@@ -15,6 +15,7 @@ from isoxide.ueba._identifiers import document_id
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["ENTITIES_FILE", "FOREST_FILE", "REFERENCE_FILE", "FeatureFacts", "ModelData", "Training", "feature_facts"]
 
@@ -127,6 +128,8 @@ class ModelData:
         Content of the files that the model was loaded from.
     families : list of list of int, optional
         Indices of the features of each family, whose shares are added up; None if the model was saved without them.
+    size : SizeBands, optional
+        Bands of similar size, if they are the groups that rows are compared with.
     """
 
     forest: IsolationForest
@@ -136,6 +139,7 @@ class ModelData:
     training: Training
     stored: Mapping[str, bytes] | None = None
     families: list[list[int]] | None = None
+    size: SizeBands | None = None
 
     @property
     def threshold(self) -> float:
@@ -166,6 +170,7 @@ class ModelData:
             "training": training,
             "features": [_finite(asdict(own)) for own in self.facts],
             **({} if self.families is None else {"families": self.families}),
+            **({} if self.size is None else {"size": self.size.to_dict()}),
             "score_quantiles": {f"{q:g}": value for q, value in zip(_SCORE_QUANTILES, scores.tolist(), strict=True)},
             "files": {
                 name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

@@ -35,6 +35,7 @@ from isoxide.ueba._model_data import (
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import check_families
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["DOCUMENT_FILE", "MODEL_FILES", "read_model", "write_model"]
 
@@ -201,7 +202,13 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
         raise ValueError("'is_constant_within_days' must be true or false")
     families = content.get("families")
     families = None if families is None else check_families(families, len(names))
-    data = ModelData(forest, settings, reference, feature_facts(reference, is_constant), training, files, families)
+    size = content.get("size")
+    size = None if size is None else SizeBands.from_dict(size, names)
+    if size is not None and reference.labels("group") != sorted(size.names):
+        raise ValueError("its bands of similar size are not those of its reference")
+    data = ModelData(
+        forest, settings, reference, feature_facts(reference, is_constant), training, files, families, size
+    )
     # Facts and quantiles follow from the reference, so that any other value is a mistake.
     for name, value in data.content.items():
         if value != content[name]:

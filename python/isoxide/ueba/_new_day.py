@@ -56,7 +56,10 @@ def detect_new_day(
     frame, days = table.frame[is_scored], table.days[is_scored]
     X = X[is_scored]
     entities, times = frame[settings.entity], frame[settings.time]
-    labels = None if settings.peers is None else _labels(table, settings.peers)[is_scored]
+    if model.size is not None:
+        labels: pd.Series | None = pd.Series(model.size.labels_of(X), index=X.index, dtype=object)
+    else:
+        labels = None if settings.peers is None else _labels(table, settings.peers)[is_scored]
     forest = model.forest
     anomaly_scores = -forest.score_samples(X)
     scores = -anomaly_scores - forest.offset_
@@ -70,7 +73,8 @@ def detect_new_day(
     of_day = pd.DataFrame({"day": days.to_numpy(), "score": scores, "anomaly_score": anomaly_scores}).groupby("day")
     comparisons = {}
     if labels is not None:
-        comparisons["peers"] = _peers(model, rows, labels.iloc[anomalies].tolist(), n_jobs)
+        name = "peers" if model.size is None else "size"
+        comparisons[name] = _peers(model, rows, labels.iloc[anomalies].tolist(), n_jobs)
     comparisons["history"] = _histories(model, rows, names, n_jobs)
     detection = Detection(
         profile=profile_of_new_rows(model, table),
@@ -206,8 +210,9 @@ def _overall(model: ModelData, rows: pd.DataFrame, n_jobs: int | None) -> Ranked
 
 
 def _peers(model: ModelData, rows: pd.DataFrame, labels: list[Any], n_jobs: int | None) -> Ranked:
-    """Rank rows among the training rows with the same label."""
+    """Rank rows among the training rows with the same label, which can be a band of similar size."""
     peers, reference, min_group = model.settings.peers, model.reference, model.settings.ranks.min_group
+    size = model.size
     populations: list[int | None] = []
     sizes, among = [], []
     for label in labels:
@@ -216,12 +221,13 @@ def _peers(model: ModelData, rows: pd.DataFrame, labels: list[Any], n_jobs: int 
         is_large = n_rows >= min_group
         populations.append(population if is_large else None)
         sizes.append(n_rows)
+        with_label = f"with {peers} {label!r}" if size is None else f"of similar size ({size.feature} {label})"
         if pd.isna(label):
-            among.append(f"no ranks: no value in {peers}")
+            among.append(f"no ranks: no value in {peers if size is None else size.feature}")
         elif is_large:
-            among.append(f"the {n_rows:,} rows of the model with {peers} {label!r}")
+            among.append(f"the {n_rows:,} rows of the model {with_label}")
         else:
-            among.append(f"no ranks: {_counted(n_rows, 'row')} of the model with {peers} {label!r}")
+            among.append(f"no ranks: {_counted(n_rows, 'row')} of the model {with_label}")
     return _within(model, rows, populations, sizes, among, n_jobs)
 
 
@@ -305,6 +311,7 @@ def _facts(
             "sha256": training.sha256,
             "min_history": settings.min_history,
             "groups": settings.peers,
+            **({} if model.size is None else {"size": model.size.to_dict()}),
             **settings.amount,
         },
         "drift": drift,
