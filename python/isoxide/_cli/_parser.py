@@ -252,7 +252,7 @@ def _add_ranks(parser: Parser) -> None:
         "--groups",
         metavar="COLUMN",
         help="rank values among the rows with the same label in this column, such as a peer group; with the entity's "
-        "column, within the entity's own history (default: among all rows)",
+        "column, within the entity's own history; 'size' makes bands of rows of similar size (default: among all rows)",
     )
     ranks.add_argument(
         "--min-group",

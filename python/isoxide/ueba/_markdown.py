@@ -183,7 +183,7 @@ def _sentences(
         lambda text: _shown(text, long),
         lambda number: f"**{number}**",
     )
-    writer = Sentences(findings, among, style)
+    writer = Sentences(findings, among, style, cutoff)
 
     def sentence(number: int) -> str:
         return f"- {format_time(times[number])} ({ids[number]}): {writer.write(number, reasons[number])}"

@@ -100,9 +100,7 @@ def _values(findings: FindingsData, reference: FeatureTable) -> pd.DataFrame:
     return pd.DataFrame(findings.values, columns=pd.Index(findings.features))
 
 
-def _size_bands(
-    findings: FindingsData, table: FeatureTable, options: RankOptions, argument: str
-) -> SizeBands | None:
+def _size_bands(findings: FindingsData, table: FeatureTable, options: RankOptions, argument: str) -> SizeBands | None:
     """Return the bands of similar size of a table, if `groups` asks for them."""
     if not asks_for_size(options.groups, table.frame.columns, argument):
         return None

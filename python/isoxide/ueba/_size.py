@@ -8,8 +8,8 @@ size only those values stay unusual that the size does not explain.
     octaves   0, 1, 2 to 3, 4 to 7, 8 to 15, ...: sizes that differ by a factor below 2
     bands     the octaves from the largest size down, each joined with the next ones until it has 100 rows
 
-Bands of equally many rows would put sizes that differ by a factor of 50 into the highest band, where most anomalies are.
-A hundred rows are the fewest among which the 99th percentile is less than the maximum.
+Bands of equally many rows would put sizes that differ by a factor of 50 into the highest band, where most anomalies
+are. Among fewer than a hundred rows only the highest value would reach the 99th percentile, and it always would.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class SizeBands(NamedTuple):
 
     def note(self) -> str:
         """Return a sentence for the notes of a report."""
-        why = "the only count" if self.n_counts == 1 else f"which explains most of the {self.n_counts:,} counts"
+        n_others = self.n_counts - 1
+        others = f"the {n_others:,} other counts" if n_others > 1 else "the other count"
+        why = f"the count that explains {others} best" if n_others else "the only count"
         return (
             f"values are compared with rows of similar size, in {len(self.names)} bands of {self.feature}, {why}: "
             f"{', '.join(self.names)}"

@@ -15,7 +15,6 @@ from isoxide.ueba._sentences import (
     populations,
     reasons_of,
     rule_words,
-    unit_of_rows,
 )
 from isoxide.ueba._shares import Explained
 from isoxide.ueba._texts import shown_features
@@ -49,7 +48,7 @@ def findings_of_model(frame, last, **options):
 def sentence(findings, number=0, cutoff=99.0):
     style = Style(lambda j: findings.features[j], str, lambda text: f"*{text}*")
     reasons = reasons_of(findings, shown_features(findings, findings.selected(cutoff)), cutoff)
-    return Sentences(findings, populations(findings), style).write(number, reasons[number])
+    return Sentences(findings, populations(findings), style, cutoff).write(number, reasons[number])
 
 
 def typical(values, statistic):
@@ -153,9 +152,9 @@ def test_frequent_features_are_one_per_family_without_flags():
 def test_rows_of_a_table_of_times_are_not_called_days():
     frame, last = table()
     findings = findings_of_model(frame, last)
-    assert unit_of_rows(findings) == "day"
+    assert findings._unit == "day"
     findings.frame["day"] += pd.Timedelta("3h")
-    assert unit_of_rows(findings) == "row"
+    assert findings._unit == "row"
     assert "this person's usual row is" in sentence(findings)
 
 
