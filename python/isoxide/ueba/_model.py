@@ -189,14 +189,14 @@ class Model:
         refuse_infinite(table.profile.infinite)
         forest = new_forest(options)
         check_training(len(table), table.profile.n_days, forest, train_on_this=options.train_on_this)
-        for note in small_table_notes(len(table), forest):
-            warn_caller(note)
         size, labels = None, None
         if asks_for_size(settings.peers, table.frame.columns):
             size = size_of_frame(table.X, table.profile, settings.ranks.min_group)
             labels = pa.array(size.labels_of(table.X), pa.string())
         elif settings.peers is not None:
             labels = pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
+        for note in small_table_notes(len(table), forest):
+            warn_caller(note)
         forest.fit(table.X)
         samples = forest.score_samples(table.X)
         set_threshold(
