@@ -58,7 +58,7 @@ def size_remarks(
         n_unusual = (percentiles[:, is_counted] >= cutoff).sum(axis=1).tolist()
         limit = reference["p95"].to_numpy(dtype=np.float64)[features.index(size.feature)]
         is_big: list[bool] = np.greater_equal(sizes, limit).tolist()
-    is_ranked = ~np.isnan(percentiles).all(axis=1)
+    is_ranked = np.asarray(~np.isnan(percentiles).all(axis=1))
     return [
         SizeRemark(band, n, big) if ranked and band is not None else None
         for band, n, big, ranked in zip(size.labels(sizes), n_unusual, is_big, is_ranked.tolist(), strict=True)
