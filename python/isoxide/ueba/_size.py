@@ -8,8 +8,8 @@ size only those values stay unusual that the size does not explain.
     octaves   0, 1, 2 to 3, 4 to 7, 8 to 15, ...: sizes that differ by a factor below 2
     bands     the octaves from the largest size down, each joined with the next ones until it has 100 rows
 
-Bands of equally many rows would put sizes that differ by a factor of 50 into the highest band, where most anomalies
-are. Among fewer than a hundred rows only the highest value would reach the 99th percentile, and it always would.
+Bands of equally many rows would put sizes that differ by any factor into the highest band, where most anomalies are.
+Among fewer than a hundred rows only the highest value would reach the 99th percentile, and it always would.
 """
 
 from __future__ import annotations
