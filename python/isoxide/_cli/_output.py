@@ -73,7 +73,7 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     if findings.size_bands is not None:
         print_lines(f"  {findings.size_bands.note()}")
         remarks = findings._size_remarks(findings.review.cutoff)
-        n_explained = sum(remark is not None and remark.n_unusual == 0 for remark in remarks)
+        n_explained = sum(remark is not None and not remark.unusual for remark in remarks)
         print_lines(f"  {n_explained:,} of {len(findings):,} findings have no value that is unusual for their size")
     if not rows:
         print_lines(f"  {quiet_text(findings)}")

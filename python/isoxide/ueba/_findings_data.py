@@ -126,8 +126,8 @@ class FindingsData:
         if size is None or ranked is None:
             return [None] * len(self)
         return size_remarks(
-            size, self.features, values=self.values, percentiles=ranked.percentiles, reference=self.reference,
-            flags=self._flag_positions, cutoff=cutoff,
+            size, self.features, values=self.values, percentiles=ranked.percentiles, order=ranked.order,
+            reference=self.reference, flags=self._flag_positions, cutoff=cutoff,
         )  # fmt: skip
 
     @property
@@ -467,9 +467,11 @@ class FindingsData:
     def _size_notes(self) -> list[str]:
         """Return the comparison of each finding with rows of similar size in words; empty where there is none."""
         size = self.size_bands
-        feature = "" if size is None else size.feature
+        if size is None:
+            return [""] * len(self)
+        unit, j, name = self._unit, self.features.index(size.feature), self.features.__getitem__
         remarks = self._size_remarks(self.review.cutoff)
-        return ["" if remark is None else remark_text(remark, self._unit, feature) for remark in remarks]
+        return ["" if remark is None else remark_text(remark, unit, j, name) for remark in remarks]
 
     def _leading_reasons(self) -> list[list[Reason]]:
         """Return the leading reasons of each finding, the most important one first."""

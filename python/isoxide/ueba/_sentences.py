@@ -256,7 +256,7 @@ class Sentences:
         self._among = [(p.kind, style.text(p.whose), p.medians.tolist(), p.p99s.tolist()) for p in ordered]
         self._remarks = findings._size_remarks(cutoff)
         size = findings.size_bands
-        self._size = "" if size is None else style.name(findings.features.index(size.feature))
+        self._size = -1 if size is None else findings.features.index(size.feature)
 
     def write(self, number: int, reasons: list[Reason]) -> str:
         """Return the sentence about a finding."""
@@ -270,7 +270,7 @@ class Sentences:
         if named:
             text += f" Also {', '.join(named[:-1])}{' and ' if len(named) > 1 else ''}{named[-1]}."
         remark = self._remarks[number]
-        return text if remark is None else f"{text} {remark_text(remark, self._unit, self._size)}"
+        return text if remark is None else f"{text} {remark_text(remark, self._unit, self._size, self._style.name)}"
 
     def _subject(self, number: int, j: int) -> str:
         value, name = self._values[number][j], self._style.name(j)

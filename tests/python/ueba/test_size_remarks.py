@@ -1,6 +1,7 @@
 """Findings say whether their values are unusual for their size, in sentences, files and events."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -20,21 +21,25 @@ def test_a_remark_counts_the_features_that_are_unusual_for_the_size():
         ["n", "m", "is_weekend"],
         values=np.array([[50.0, 1.0, 1.0], [9.0, 1.0, 0.0], [3.0, 1.0, 0.0], [np.nan, 1.0, 0.0], [60.0, 1.0, 0.0]]),
         percentiles=np.array([[98.9, 50, 100], [99.0, 99.9, 50], [20, 98.9, 50], [np.nan] * 3, [np.nan, 99.5, 0]]),
+        order=np.array([[2, 0, 1], [1, 0, 2], [2, 1, 0], [0, 1, 2], [1, 2, 0]]),
         reference=pd.DataFrame({"p95": [40.0, 1.0, 1.0]}, index=["n", "m", "is_weekend"]),
         flags={2},
         cutoff=99.0,
     )
     assert remarks == [
-        SizeRemark("8 or more", 0, True), SizeRemark("8 or more", 2, False), SizeRemark("at most 7", 0, False), None,
-        SizeRemark("8 or more", 1, True),
+        SizeRemark("8 or more", [], True), SizeRemark("8 or more", [1, 0], False), SizeRemark("at most 7", [], False),
+        None, SizeRemark("8 or more", [1], True),
     ]  # fmt: skip
-    texts = [remark_text(remark, "day", "n") for remark in remarks if remark is not None]
+    name = ["n", "m", "is_weekend", "x", "y"].__getitem__
+    texts = [remark_text(remark, "day", 0, name) for remark in remarks if remark is not None]
     assert texts == [
         "Just a big day: no value is unusual for a day of this size (n 8 or more).",
-        "Compared with days of similar size (n 8 or more), 2 features are unusual.",
+        "Compared with days of similar size (n 8 or more), 2 features are unusual: m and n.",
         "No value is unusual for a day of this size (n at most 7).",
-        "Compared with days of similar size (n 8 or more), 1 feature is unusual.",
+        "Compared with days of similar size (n 8 or more), 1 feature is unusual: m.",
     ]
+    many = remark_text(SizeRemark("0", [4, 3, 1, 0], False), "row", 0, name)
+    assert many == "Compared with rows of similar size (n 0), 4 features are unusual: y, x, m and 1 more."
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +60,28 @@ def findings(request, frame):
     return ueba.Model.fit(table, contamination=0.05, groups="size", n_estimators=100).detect(table)
 
 
+def listed(names):
+    named = names[:3] + ([f"{len(names) - 3} more"] if len(names) > 3 else [])
+    return " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
+
+
 def expected_notes(findings):
     """Return the remark of each finding from its public attributes."""
     size, notes = findings.size_bands, []
     ranked = findings.comparisons.get("size", findings)
     j = findings.features.index(size.feature)
-    counted = [k for k, name in enumerate(findings.features) if name != "is_weekend"]
     for number in range(len(findings)):
-        n = int((ranked.percentiles[number, counted] >= 99).sum())
+        names = [
+            findings.features[k]
+            for k in ranked.order[number]
+            if ranked.percentiles[number, k] >= 99 and findings.features[k] != "is_weekend"
+        ]
+        n = len(names)
         value = findings.values[number, j]  # noqa: PD011
         band = size.labels([value])[0]
         if n:
             are = "feature is" if n == 1 else "features are"
-            notes.append(f"Compared with days of similar size (n_files {band}), {n} {are} unusual.")
+            notes.append(f"Compared with days of similar size (n_files {band}), {n} {are} unusual: {listed(names)}.")
         else:
             lead = "Just a big day: no" if value >= findings.reference.loc["n_files", "p95"] else "No"
             notes.append(f"{lead} value is unusual for a day of this size (n_files {band}).")
@@ -96,8 +110,7 @@ def test_both_reports_say_it_in_words(findings, tmp_path):
     page = findings.to_html(tmp_path / "r.html").read_text()
     markdown = findings.to_markdown(tmp_path / "r.md").read_text().replace("\\", "")
     for note in notes:
-        lead, _, rest = note.partition("n_files")
-        assert f"{lead}<bdi>n_files</bdi>{rest}" in page
+        assert re.sub(r"\b(n_[a-z]+|share)\b", r"<bdi>\1</bdi>", note) in page
         assert note in markdown
     assert "Similar size" in page
     assert "values are compared with rows of similar size, in " in page
