@@ -513,9 +513,9 @@ class PartitionedTable(ABC):
         Notes
         -----
         The table is read nine times, three of them for entity and time only, and twice more if `contamination` or
-        `alerts_per_month` sets the threshold, or with ``groups="size"``. The reference is exact, so it holds each distinct value of each feature
-        once for all rows, and again for each group and each entity with enough days: up to 16 bytes per cell for each
-        of these, in this process.
+        `alerts_per_month` sets the threshold, or with ``groups="size"``. The reference is exact, so it holds each
+        distinct value of each feature once for all rows, and again for each group and each entity with enough days: up
+        to 16 bytes per cell for each of these, in this process.
 
         Examples
         --------

@@ -137,9 +137,14 @@ def features_of_new_rows(model: ModelData, table: FeatureTable) -> pd.DataFrame:
 
 
 def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
-    """Return the profile of the table as the model uses it: its other features are left out, with the reason."""
+    """Return the profile of the table as the model uses it: its other features are left out, with the reason.
+
+    A feature of the model that has no values in the table is a feature all the same, whose values are all missing.
+    """
     profile, used = table.profile, set(model.reference.features)
-    features = [name for name in profile.features if name in used]
+    left_out = {name: reason for name, reason in profile.left_out.items() if name not in used}
+    features = [name for name in table.frame.columns if name in used]
+    missing = {name: 1.0 for name in features if name not in profile.features}
     unused = {name: "not a feature of the model" for name in profile.features if name not in used}
     groups = ([name for name in group if name in used] for group in profile.equal)
     lists = ("constant", "id_like", "infinite", "label_like", "growing")
@@ -148,8 +153,9 @@ def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
         profile,
         features=features,
         n_features=len(features),
-        left_out={**profile.left_out, **unused},
-        nan_share={name: share for name, share in profile.nan_share.items() if name in used},
+        left_out={**left_out, **unused},
+        nan_share={name: share for name, share in {**profile.nan_share, **missing}.items() if name in used},
+        is_trained_on=False,
         equal=[group for group in groups if len(group) > 1],
         **told,
     )

@@ -492,7 +492,7 @@ def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected
 #: Functions that change a table, and what `detect` prints about the changed one.
 UNUSUAL_TABLES = {
     "one day": (lambda f: f[f["day"] == f["day"].iloc[0]], "all rows belong to one day"),
-    "no values": (lambda f: f.assign(empty=float("nan")), "1 columns have no values and were left out: empty"),
+    "no values": (lambda f: f.assign(empty=float("nan")), "1 column has no values and was left out: empty"),
     "text": (lambda f: f.assign(role="staff"), "rows of 25 entities"),
 }
 

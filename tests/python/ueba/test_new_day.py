@@ -275,3 +275,19 @@ def test_the_profile_tells_which_features_the_model_uses(model, later):
     assert profile["left_out"] == {"team": "text"} | dict.fromkeys(["extra", "is_fraud"], "not a feature of the model")
     assert "extra" not in profile["constant"]
     assert profile["label_like"] == profile["equal"] == []
+
+
+def test_warnings_about_training_do_not_concern_a_new_day(model, later):
+    """A single row has constant and equal features and one day; a feature without values is missing, not left out."""
+    table = ueba.read_table(later.head(1).assign(share_2=np.nan, n_1=later["n_0"]), **NAMES)
+    assert "features are constant" in str(table.profile)
+    assert table.profile.left_out["share_2"] == "no values"
+    findings = model.detect(table)
+    assert findings.manifest["notes"] == []
+    profile = ueba.TableProfile(**findings.manifest["profile"])
+    assert sorted(profile.features) == sorted(model.features)
+    assert profile.nan_share["share_2"] == 1.0
+    assert "share_2" not in profile.left_out
+    day = later["day"].iloc[0].date()
+    assert str(profile).splitlines()[0] == f"1 row of 1 entity on 1 day ({day}), {len(model.features)} features"
+    assert "note:" not in str(profile)
