@@ -20,7 +20,7 @@ import pandas as pd
 from isoxide._common.format import format_time
 from isoxide.ueba._entity_type import entity_type_of, is_address
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._reasons import Reason, reason_text
+from isoxide.ueba._reasons import TicketReason, reason_text
 
 __all__ = ["ECS_VERSION", "OCSF_VERSION", "ecs_events", "ocsf_events", "to_ndjson"]
 
@@ -61,7 +61,7 @@ class Event:
     band: str
     score: float
     title: str
-    reasons: list[Reason]
+    reasons: list[TicketReason]
     status: str
     details: dict[str, Any]
 

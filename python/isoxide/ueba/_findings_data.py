@@ -16,7 +16,7 @@ from isoxide.ueba._decision import Decision
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
-from isoxide.ueba._reasons import N_REASONS, Reason, leading_reasons, reason_text
+from isoxide.ueba._reasons import N_REASONS, TicketReason, leading_reasons, reason_text
 from isoxide.ueba._review import Judged, Review
 from isoxide.ueba._rules import FLAGS, SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
@@ -473,7 +473,7 @@ class FindingsData:
         remarks = self._size_remarks(self.review.cutoff)
         return ["" if remark is None else remark_text(remark, unit, j, name) for remark in remarks]
 
-    def _leading_reasons(self) -> list[list[Reason]]:
+    def _leading_reasons(self) -> list[list[TicketReason]]:
         """Return the leading reasons of each finding, the most important one first."""
         return leading_reasons(
             self.features,
@@ -484,7 +484,7 @@ class FindingsData:
             order=self.order,
             shares=self.shares,
             families=[] if self.explained is None else self.explained.families,
-            flags=FLAGS if self.domain_defaults else (),
+            flags=self._flag_positions,
         )
 
     def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:

@@ -17,14 +17,14 @@ from isoxide._common.links import LinkTemplate
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import time_text
 from isoxide.ueba._page_texts import text_of
+from isoxide.ueba._reasons import Reason
 from isoxide.ueba._review import Judged
 from isoxide.ueba._sentences import (
-    Reason,
     Sentences,
     Style,
     everyone,
+    listed_reasons,
     populations,
-    reasons_of,
     rule_words,
 )
 from isoxide.ueba._shares import parts_of
@@ -117,7 +117,7 @@ class Cards:
         self._cells = [str(shown(name)) for name in names]
         self.among, self.unit = populations(findings), findings._unit
         self.listed = shown_features(findings, selected)
-        self.reasons = reasons_of(findings, self.listed, cutoff)
+        self.reasons = listed_reasons(findings, self.listed, cutoff)
         self.days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
         self._ids = findings.frame["finding_id"].tolist()
         self.anchors = _anchors(self._ids)

@@ -21,20 +21,20 @@ from isoxide._common.format import format_value
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._reasons import Reason, ordered_reasons
 from isoxide.ueba._size_remarks import remark_text
 from isoxide.ueba._texts import rank_descriptions
 
 __all__ = [
     "Population",
-    "Reason",
     "Sentences",
     "Style",
     "counted_entities",
     "entities_word",
     "everyone",
     "frequent_features",
+    "listed_reasons",
     "populations",
-    "reasons_of",
     "rule_words",
 ]
 
@@ -58,15 +58,6 @@ class Population(NamedTuple):
     p99s: NDArray[np.float64]
     #: For each finding, the reason why it has no ranks, or an empty text.
     missing: list[str]
-
-
-class Reason(NamedTuple):
-    """Listed feature of a finding, with the listed features that move together with it."""
-
-    feature: int
-    related: list[int]
-    #: Share of the whole family in what makes the finding anomalous, or None if it is not known.
-    share: float | None
 
 
 class Style(NamedTuple):
@@ -171,8 +162,8 @@ def rule_words(code: str, unit: str) -> str:
     return code
 
 
-def reasons_of(findings: FindingsData, listed: list[list[int]], cutoff: float) -> list[list[Reason]]:
-    """Return the reasons of each finding, the one with the largest share first.
+def listed_reasons(findings: FindingsData, listed: list[list[int]], cutoff: float) -> list[list[Reason]]:
+    """Return the reasons of each finding that a report lists, in the order of `ordered_reasons`.
 
     Parameters
     ----------
@@ -185,27 +176,13 @@ def reasons_of(findings: FindingsData, listed: list[list[int]], cutoff: float) -
         last.
     """
     explained, shares = findings.explained, findings.shares
-    families = [] if explained is None else explained.families
-    family_of = {j: members for members in families for j in members}
-    flags = findings._flag_positions
-    percentiles = findings.percentiles.tolist()
-    own_shares = None if shares is None else shares.tolist()
-    result = []
-    for number, features in enumerate(listed):
-        groups: dict[int, list[int]] = {}
-        for j in features:
-            groups.setdefault(family_of[j][0] if j in family_of else j, []).append(j)
-        reasons, is_weak = [], {}
-        for members in groups.values():
-            share = None
-            if own_shares is not None:
-                share = math.fsum(own_shares[number][j] for j in family_of.get(members[0], members))
-            reasons.append(Reason(members[0], members[1:], share))
-            is_weak[members[0]] = members[0] in flags or not percentiles[number][members[0]] >= cutoff
-        # Sorting is stable: without shares, reasons are in the order of the features.
-        reasons.sort(key=lambda reason: (is_weak[reason.feature], -(reason.share or 0.0)))
-        result.append(reasons)
-    return result
+    family_of = {} if explained is None else {j: members for members in explained.families for j in members}
+    percentiles, flags = findings.percentiles.tolist(), findings._flag_positions
+    own_shares = [None] * len(findings) if shares is None else shares.tolist()
+    return [
+        ordered_reasons(features, own_percentiles, own, family_of, flags, cutoff)
+        for features, own_percentiles, own in zip(listed, percentiles, own_shares, strict=True)
+    ]
 
 
 def frequent_features(findings: FindingsData, reached: NDArray[np.bool_], max_features: int) -> list[tuple[int, int]]:

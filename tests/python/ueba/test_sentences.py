@@ -12,8 +12,8 @@ from isoxide.ueba._sentences import (
     counted_entities,
     entities_word,
     frequent_features,
+    listed_reasons,
     populations,
-    reasons_of,
     rule_words,
 )
 from isoxide.ueba._shares import Explained
@@ -47,7 +47,7 @@ def findings_of_model(frame, last, **options):
 
 def sentence(findings, number=0, cutoff=99.0):
     style = Style(lambda j: findings.features[j], str, lambda text: f"*{text}*")
-    reasons = reasons_of(findings, shown_features(findings, findings.selected(cutoff)), cutoff)
+    reasons = listed_reasons(findings, shown_features(findings, findings.selected(cutoff)), cutoff)
     return Sentences(findings, populations(findings), style, cutoff).write(number, reasons[number])
 
 
@@ -96,14 +96,14 @@ def test_a_family_has_one_reason_with_its_whole_share():
     (family,) = findings.families
     assert sorted(family) == ["bytes", "files", "reads"]
     listed = [findings.order[0].tolist()]
-    (reasons,) = reasons_of(findings, listed, 0.0)
+    (reasons,) = listed_reasons(findings, listed, 0.0)
     members = {findings.features[j] for j in (reasons[0].feature, *reasons[0].related)}
     assert members == set(family)
     positions = [findings.features.index(name) for name in family]
     assert reasons[0].share == pytest.approx(findings.shares[0, positions].sum())
     assert [findings.features[reason.feature] for reason in reasons[1:]] == ["hosts"]
     # Not all members need be listed, but the share is that of the whole family.
-    (reasons,) = reasons_of(findings, [[positions[0]]], 0.0)
+    (reasons,) = listed_reasons(findings, [[positions[0]]], 0.0)
     assert reasons[0].related == []
     assert reasons[0].share == pytest.approx(findings.shares[0, positions].sum())
 
@@ -120,7 +120,7 @@ def test_reasons_are_in_the_order_of_shares_and_flags_come_last():
     listed = [[j["files"], j["is_weekend"], j["hosts"]]] * len(findings)
 
     def ordered():
-        return [findings.features[reason.feature] for reason in reasons_of(findings, listed, 0.0)[0]]
+        return [findings.features[reason.feature] for reason in listed_reasons(findings, listed, 0.0)[0]]
 
     assert ordered() == ["hosts", "files", "is_weekend"]
     assert sentence(findings, cutoff=0.0).endswith("is_weekend is set.")
