@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isoxide._common.files import FileSet, read_file
+from isoxide._common.files import FileSet, named_if_full, read_file
 from isoxide._common.json import loads
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba import _fields as fields
@@ -80,9 +80,10 @@ def write_model(
     files = FileSet(folder)
     try:
         files.open()
-        for name, content in data.files.items():
-            (files / name).write_bytes(content)
-        (files / DOCUMENT_FILE).write_text(text, encoding="utf-8")
+        with named_if_full(folder):
+            for name, content in data.files.items():
+                (files / name).write_bytes(content)
+            (files / DOCUMENT_FILE).write_text(text, encoding="utf-8")
         move(files)
     finally:
         files.close()

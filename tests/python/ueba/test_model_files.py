@@ -205,11 +205,13 @@ def test_a_full_disk_leaves_the_earlier_model(model, folder, monkeypatch):
     before = contents(folder)
 
     def full(self, data):
-        raise OSError(28, os.strerror(28), str(self))
+        # Only opening a file names it; writing to it does not.
+        raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as told:
         model.save(folder)
+    assert told.value.filename == str(folder)
     monkeypatch.undo()
     assert contents(folder) == before
 
