@@ -107,7 +107,7 @@ def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno is None or error.errno not in _FULL:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 

@@ -162,8 +162,9 @@ def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | No
     if reference.n_rows != table.n_rows or reference.scores.n != table.n_rows:
         raise ValueError(f"{engine.name} changed while it was read; do not change the table")
     model = made_model(
-        forest, settings, reference, cells.days, table.profile, engine.name, None, sampled_families(table), size
-    )
+        forest, settings, reference, cells.days, table.profile, engine.name, None, table.time_dtype,
+        sampled_families(table), size,
+    )  # fmt: skip
     check_share_above(model.n_above / table.n_rows, model.threshold)
     return model
 

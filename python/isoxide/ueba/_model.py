@@ -36,7 +36,7 @@ from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData, Training, feature_facts
 from isoxide.ueba._model_files import read_model, write_model
 from isoxide.ueba._model_settings import ModelSettings, settings_of
-from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, scored_rows
+from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, has_zone, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import families_of_frame
@@ -214,8 +214,8 @@ class Model:
         )  # fmt: skip
         return made_model(
             forest, settings, cells.reference(table.features, populations), cells.days, table.profile,
-            table.source, table.checksum, families_of_frame(table.X.iloc[sampled_rows(len(table))]),
-            size,
+            table.source, table.checksum, table.frame[table.time].dtype,
+            families_of_frame(table.X.iloc[sampled_rows(len(table))]), size,
         )  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -297,6 +297,11 @@ class Model:
             that day.
         TypeError
             If `since` is not a day.
+
+        Warns
+        -----
+        UserWarning
+            If only the training rows, or only the new rows, have times with a time zone.
 
         Examples
         --------
@@ -404,6 +409,7 @@ def made_model(
     profile: TableProfile,
     source: str | None,
     sha256: str | None,
+    time_dtype: Any,
     families: list[list[int]],
     size: SizeBands | None,
 ) -> Model:
@@ -420,6 +426,7 @@ def made_model(
         profile=json.loads(json.dumps(profile.to_dict())),
         versions=versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        has_zone=has_zone(time_dtype),
     )
     facts = feature_facts(reference, days.is_constant_within_days(len(reference.features)))
     return Model(ModelData(forest, settings, reference, facts, training, families=families, size=size))

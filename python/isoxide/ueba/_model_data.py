@@ -86,6 +86,9 @@ class Training:
         Versions of Python, this package and others.
     created : str
         Time of training, in ISO 8601.
+    has_zone : bool, optional
+        Whether times have a time zone, on which the identifiers of findings depend; None if it is not known, since an
+        early version trained the model.
     """
 
     rows: int
@@ -99,6 +102,7 @@ class Training:
     profile: dict[str, Any] = field(default_factory=dict, repr=False)
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
+    has_zone: bool | None = None
 
     #: Fields that say where a model comes from; the model does not depend on them.
     PROVENANCE = ("source", "sha256", "profile", "versions", "created")
@@ -163,6 +167,8 @@ class ModelData:
     def content(self) -> dict[str, Any]:
         """Return the document without the identifier and the provenance."""
         training = {k: v for k, v in self.training.to_dict().items() if k not in Training.PROVENANCE}
+        if training["has_zone"] is None:
+            del training["has_zone"]
         scores = self.reference.scores.quantiles(_SCORE_QUANTILES)
         return {
             "threshold": self.threshold,

@@ -184,6 +184,8 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
     settings = ModelSettings.from_dict(content["settings"])
     training = Training(**content["training"], **_checked_provenance(provenance))
     fields.integers([training.rows, training.entities, training.days, training.period_days], "training", 1)
+    if "has_zone" in content["training"] and not isinstance(training.has_zone, bool):
+        raise ValueError("'has_zone' must be true or false")
     fields.day(training.first_day, "first_day")
     fields.day(training.last_day, "last_day")
     try:

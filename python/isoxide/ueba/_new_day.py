@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.warn import warn_caller
 from isoxide._frames.table_profile import TableProfile
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.groups import members
@@ -24,7 +25,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["detect_new_day", "features_of_new_rows", "profile_of_new_rows", "scored_rows"]
+__all__ = ["detect_new_day", "features_of_new_rows", "has_zone", "profile_of_new_rows", "scored_rows"]
 
 
 def detect_new_day(
@@ -51,6 +52,9 @@ def detect_new_day(
         If the table does not fit the model, or has no row since that day.
     """
     settings, reference = model.settings, model.reference
+    notes = _zone_notes(model, table)
+    for note in notes:
+        warn_caller(note)
     X = features_of_new_rows(model, table)
     is_scored = scored_rows(table, since)
     frame, days = table.frame[is_scored], table.days[is_scored]
@@ -97,7 +101,7 @@ def detect_new_day(
         first_seen=_first_seen(model, table, names).set_axis(rows.index),
         ranks=_overall(model, rows, n_jobs),
         quantile=reference.quantile,
-        notes=[],
+        notes=notes,
         n_reference=reference.n_rows,
         comparisons=comparisons,
         facts=_facts(model, table, days, entities, since, drift),
@@ -159,6 +163,27 @@ def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
         equal=[group for group in groups if len(group) > 1],
         **told,
     )
+
+
+def has_zone(dtype: Any) -> bool:
+    """Return whether times of this dtype have a time zone."""
+    return isinstance(dtype, pd.DatetimeTZDtype)
+
+
+def _zone_notes(model: ModelData, table: FeatureTable) -> list[str]:
+    """Return a note if only the times of the model, or only those of the table, have a time zone."""
+    trained, new = model.training.has_zone, has_zone(table.frame[table.time].dtype)
+    if trained is None or trained == new:
+        return []
+    which = (
+        "the model was trained on times with a time zone, but the table has times without one"
+        if trained
+        else ("the model was trained on times without a time zone, but the table has times with one")
+    )
+    return [
+        f"{which}; so findings of the same row have other ids than before, and decisions and earlier runs may not find "
+        "them: write times with a zone in all tables, or in none"
+    ]
 
 
 def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.bool_]:
