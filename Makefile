@@ -20,6 +20,9 @@
 #   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-grid,
 #                       bench-docs, bench-goals, bench-kernels, bench-desk and bench-large are described at their definitions.
 #   make demo           Run the users' notebook and the command on the table that ships with the package.
+#   make wheel          Build the wheel and the source distribution into dist/, and check them; `make wheel-test` tries the wheel with
+#                       the Pythons that PYTHONS names, and `make sdist-test` builds and tests the source distribution.
+#   make notices        Write the licences of all linked crates to THIRD-PARTY-NOTICES.txt again, after Cargo.lock has changed.
 #   make clean          Remove the environments and everything that was built.
 #
 # A machine needs make, Rust, and Python with pip and venv: Python 3.10 or newer for `make demo`, 3.11 or newer for the tests.
@@ -41,11 +44,12 @@ COMMA := ,
 DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
+RELEASE := .venv-release
 # All processors run tests, each its own files. More than four processes would need much memory.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
-SOURCES := pyproject.toml README.md LICENSE $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
+SOURCES := pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES.txt $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
 
 ifneq ($(ISOXIDE_TEST_SEED),)
 override ISOXIDE_TEST_SEED := $(subst random,$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '),$(ISOXIDE_TEST_SEED))
@@ -55,7 +59,7 @@ export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
 .PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-grid bench-docs bench-goals bench-kernels clippy \
-	lint format clean
+	lint format wheel wheel-test sdist-test notices clean
 
 # Runs the users' notebook on the table of the package, then the command; both print the paths of their results. Both call a row an
 # anomaly if its anomaly score is above 0.63, so their reports have the same findings.
@@ -221,10 +225,10 @@ define MISSING
 { echo 'This target needs $(1): it was not found, and could not be installed. On Debian or Ubuntu, run as root: apt-get install $(2)' >&2; exit 1; }
 endef
 
-# The HTML report is tested in Chromium. A driver works only with the Chromium of its version, so an installed Chromium gets the driver
-# of its own version, and no other.
+# The HTML report is tested in Chromium or Chrome. A driver works only with the browser of its version, so an installed Chromium gets the
+# driver of its own version, and no other.
 browser:
-	@{ command -v chromium && command -v chromedriver; } > /dev/null \
+	@{ { command -v chromium || command -v google-chrome; } && command -v chromedriver; } > /dev/null \
 		|| { $(CAN_INSTALL) \
 			&& echo 'Installing what is missing of Chromium and its driver with apt-get; installed packages stay as they are.' \
 			&& if version=$$(dpkg-query --show --showformat='$${Version}' chromium 2> /dev/null) && [ -n "$$version" ]; \
@@ -304,6 +308,7 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
+	$(BIN)/python packaging/notices.py --check
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
@@ -316,10 +321,42 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:
-	rm -rf $(VENV) $(DEV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+# Builds what the registry gets. On Linux, zig links the core so that it runs with glibc 2.17 and newer (manylinux2014). auditwheel shows
+# which system libraries the wheel needs, abi3audit that it uses only the stable interface of Python, twine that the registry accepts
+# the metadata, and packaging/wheels.py that licences, bill of materials and modules are in it.
+WHEEL_OPTIONS = $(if $(findstring linux,$(HOST)),--zig --compatibility manylinux2014)
+wheel: $(RELEASE)/.release
+	rm -rf dist
+	@echo 'Compiling the core for the wheel; this takes some minutes.'
+	PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(RELEASE)/bin/maturin build --quiet --release --locked --out dist $(WHEEL_OPTIONS)
+	$(RELEASE)/bin/maturin sdist --quiet --out dist
+	$(if $(findstring manylinux,$(WHEEL_OPTIONS)),$(RELEASE)/bin/auditwheel show dist/*.whl)
+	$(RELEASE)/bin/abi3audit --strict --summary dist/*.whl
+	$(RELEASE)/bin/twine check --strict dist/*
+	$(RELEASE)/bin/python packaging/wheels.py check
 
-$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
+# Installs the wheel with the newest and with the oldest versions of NumPy, scikit-learn, pandas and pyarrow that it takes, with each
+# Python named by PYTHONS, and compares it with scikit-learn and scipy there.
+PYTHONS ?= $(PYTHON)
+wheel-test:
+	$(PYTHON) packaging/wheels.py try $(addprefix --python ,$(PYTHONS))
+
+# Unpacks the source distribution elsewhere, compiles its tests, builds a wheel from it as pip does, and tries that wheel.
+SDIST_FOLDER := target/sdist
+sdist-test:
+	rm -rf $(SDIST_FOLDER) && mkdir -p $(SDIST_FOLDER) && tar -xf dist/isoxide-*.tar.gz -C $(SDIST_FOLDER) --strip-components 1
+	cd $(SDIST_FOLDER) && CARGO_TARGET_DIR=$(CURDIR)/target cargo test --quiet
+	$(PYTHON) -m venv $(SDIST_FOLDER)/.venv
+	$(SDIST_FOLDER)/.venv/bin/python $(PIP_INSTALL) '$(SDIST_FOLDER)[ueba]'
+	cd $(SDIST_FOLDER) && .venv/bin/python -W error $(CURDIR)/packaging/smoke.py
+
+notices:
+	$(PYTHON) packaging/notices.py
+
+clean:
+	rm -rf dist $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+
+$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python: %/bin/python:
 	@echo 'Making the environment $*.'
 	@$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
 
@@ -362,6 +399,10 @@ $(BENCH)/.bench: $(BENCH)/bin/python $(SOURCES)
 	@echo 'Installing isoxide and the libraries it is compared with into $(BENCH), which takes some minutes.'
 	@$(BENCH)/bin/python $(PIP_INSTALL) 'pip>=25.1'
 	@$(BENCH)/bin/python tests/bench/install.py
+	@touch $@
+
+$(RELEASE)/.release: $(RELEASE)/bin/python pyproject.toml
+	$(call INSTALL,$(RELEASE),--group release)
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)
