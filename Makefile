@@ -22,6 +22,7 @@
 #   make demo           Run the users' notebook and the command on the table that ships with the package.
 #   make wheel          Build the wheel and the source distribution into dist/, and check them; `make wheel-test` tries the wheel with
 #                       the Pythons that PYTHONS names, and `make sdist-test` builds and tests the source distribution.
+#   make docs           Build the pages of docs/ as a site into docs/_build/html.
 #   make notices        Write the licences of all linked crates to THIRD-PARTY-NOTICES.txt again, after Cargo.lock has changed.
 #   make clean          Remove the environments and everything that was built.
 #
@@ -59,7 +60,7 @@ export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
 .PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-grid bench-docs bench-goals bench-kernels clippy \
-	lint format wheel wheel-test sdist-test notices clean
+	lint format wheel wheel-test sdist-test notices docs clean
 
 # Runs the users' notebook on the table of the package, then the command; both print the paths of their results. Both call a row an
 # anomaly if its anomaly score is above 0.63, so their reports have the same findings.
@@ -309,6 +310,12 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/python packaging/notices.py --check
+	$(BIN)/zizmor --offline --no-progress --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
@@ -353,8 +360,12 @@ sdist-test:
 notices:
 	$(PYTHON) packaging/notices.py
 
+# Builds the pages of docs/ as a site; a warning, such as that of a link that leads nowhere, is an error.
+docs: $(RELEASE)/.docs
+	$(RELEASE)/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
 clean:
-	rm -rf dist $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+	rm -rf dist docs/_build $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
 
 $(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python: %/bin/python:
 	@echo 'Making the environment $*.'
@@ -403,6 +414,10 @@ $(BENCH)/.bench: $(BENCH)/bin/python $(SOURCES)
 
 $(RELEASE)/.release: $(RELEASE)/bin/python pyproject.toml
 	$(call INSTALL,$(RELEASE),--group release)
+	@touch $@
+
+$(RELEASE)/.docs: $(RELEASE)/bin/python pyproject.toml
+	$(call INSTALL,$(RELEASE),--group docs)
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)

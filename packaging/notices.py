@@ -1,8 +1,9 @@
 """Write THIRD-PARTY-NOTICES.txt: the licences of all crates that are linked into the core; `make notices` runs it.
 
-The wheel carries that file, because licences such as MIT ask that their notice goes wherever the code goes. `cargo metadata` says
-which crates are linked on any platform: the normal dependencies of the package, from package to package, without procedural macros
-and what only these need. Each crate brings its licence files in its source. Where a crate may be had under MIT, MIT is chosen.
+The wheel carries that file, because licences such as MIT ask that their notice goes wherever the code goes. `cargo
+metadata` says which crates are linked on any platform: the normal dependencies of the package, from package to package,
+without procedural macros and what only these need. Each crate has its licence files in its source. Where a crate may be
+had under MIT, MIT is chosen.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 NOTICES = ROOT / "THIRD-PARTY-NOTICES.txt"
 HEAD = """\
-The compiled core of isoxide contains code of the crates below and of the Rust standard library. These are their licences.
-`make notices` writes this file from Cargo.lock and the sources of the crates.
+The compiled core of isoxide contains code of the crates below and of the Rust standard library. These are their
+licences. `make notices` writes this file from Cargo.lock and the sources of the crates.
 """
 #: Cargo does not list the standard library; the text is that of its LICENSE-MIT.
 STANDARD_LIBRARY = ("the Rust standard library", "MIT OR Apache-2.0", "Copyright (c) The Rust Project Contributors")
@@ -53,6 +54,7 @@ def linked(graph: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
 
     in_core = reached({None}, through_macros=False)
     compiling = reached({None, "build"}, through_macros=True) - in_core
+
     def key(package: dict[str, Any]) -> tuple[str, str]:
         return package["name"], package["version"]
 

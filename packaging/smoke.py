@@ -1,7 +1,7 @@
 """Compare an installed isoxide with the scikit-learn and scipy beside it; needs neither pytest nor a checkout.
 
-`make wheel-test` runs this with each Python and the oldest and newest versions of what the package needs. With pandas, pyarrow and
-jinja2 it also detects in the table that ships with the package and writes a report.
+`make wheel-test` runs this with each Python and the oldest and newest versions of what the package needs. With pandas,
+pyarrow and jinja2 it also detects in the table that ships with the package and writes a report.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -28,11 +29,12 @@ def check_forest() -> None:
     from isoxide import IsolationForest
 
     rng = np.random.default_rng(0)
-    for n_rows, n_columns, options in [
+    works: list[tuple[int, int, dict[str, Any]]] = [
         (1_000, 5, {}),
         (300, 40, {"n_estimators": 30, "max_features": 7}),
         (2_000, 3, {"contamination": 0.05, "max_samples": 0.5, "bootstrap": True}),
-    ]:
+    ]
+    for n_rows, n_columns, options in works:
         X = np.hstack([rng.normal(size=(n_rows, n_columns)), rng.poisson(2, (n_rows, 2))])
         ours = IsolationForest(random_state=7, **options).fit(X)
         theirs = sklearn.ensemble.IsolationForest(random_state=7, **options).fit(X)
@@ -45,7 +47,9 @@ def check_forest() -> None:
             loaded = IsolationForest.load(Path(folder) / "forest.safetensors")
         np.testing.assert_array_equal(loaded.score_samples(X), theirs.score_samples(X))
         explained = ours.explain(X[:20])
-        np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base_value, np.log2(-ours.score_samples(X[:20])))
+        np.testing.assert_allclose(
+            explained.values.sum(axis=1) + explained.base_value, np.log2(-ours.score_samples(X[:20]))
+        )
 
 
 def check_ranks() -> None:
@@ -62,21 +66,21 @@ def check_ranks() -> None:
 
 def check_findings() -> None:
     from isoxide import ueba
-    from isoxide.datasets import load_enron_user_day
+    from isoxide.datasets import load_enron
 
-    table = ueba.read_table(load_enron_user_day(as_path=True), entity="actor", time="day")
+    table = ueba.read_table(load_enron(as_path=True), entity="actor", time="day")
     findings = ueba.detect(table, anomaly_threshold=0.63)
     assert len(findings) > 50, len(findings)
     with tempfile.TemporaryDirectory() as folder:
         page = findings.to_html(Path(folder) / "report.html").read_text(encoding="utf-8")
-        command = [sys.executable, "-m", "isoxide", "detect", str(load_enron_user_day(as_path=True))]
+        command = [sys.executable, "-m", "isoxide", "detect", str(load_enron(as_path=True))]
         subprocess.run([*command, "--threshold", "0.63", "--out", folder], check=True, capture_output=True)
         assert list(Path(folder).glob("findings-*.parquet"))
     assert findings.frame["actor"].iloc[0] in page
 
 
 def import_milliseconds() -> float:
-    """Return the median time of `from isoxide import IsolationForest` in a new process, less that of scikit-learn and Python."""
+    """Return the median time of importing isoxide's class in a new process, less that of importing `sklearn.base`."""
     medians = {}
     # The interpreter measures itself, so that the start of the process does not count.
     for imported in ("from isoxide import IsolationForest", "import sklearn.base"):

@@ -1,7 +1,9 @@
-"""Compare a tag with the versions that the project names, or print what changed in that version; the release workflow runs this.
+"""Compare a tag with the versions that the project names, or print what changed in that version.
 
-    python packaging/version.py v0.1.0
-    python packaging/version.py v0.1.0 --changes
+The workflow `release` runs this:
+
+python packaging/version.py v0.1.0
+python packaging/version.py v0.1.0 --changes
 """
 
 from __future__ import annotations

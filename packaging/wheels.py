@@ -1,7 +1,9 @@
-"""Look into the distributions in `dist/`, and try the wheel with several Pythons; `make wheel` and `make wheel-test` run this.
+"""Look into the distributions in `dist/`, and try the wheel with several Pythons.
 
-    python packaging/wheels.py check
-    python packaging/wheels.py try --python python3.10 --python python3.13
+`make wheel` and `make wheel-test` run this:
+
+python packaging/wheels.py check
+python packaging/wheels.py try --python python3.10 --python python3.13
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ def check_wheel(path: Path) -> str:
         for name in LICENCES:
             require(f"{info}/licenses/{name}" in names, f"{path.name} lacks the licence {name}")
         notices = wheel.read(f"{info}/licenses/THIRD-PARTY-NOTICES.txt").decode()
-        require(notices == (ROOT / "THIRD-PARTY-NOTICES.txt").read_text(encoding="utf-8"), f"{path.name} has old notices")
+        require(
+            notices == (ROOT / "THIRD-PARTY-NOTICES.txt").read_text(encoding="utf-8"), f"{path.name} has old notices"
+        )
         boms = [name for name in names if name.startswith(f"{info}/sboms/")]
         require(len(boms) == 1, f"{path.name} must have one bill of materials, not {boms}")
         bom = json.loads(wheel.read(boms[0]))
@@ -71,7 +75,7 @@ def check_wheel(path: Path) -> str:
         lock = crates_of((ROOT / "Cargo.lock").read_text(encoding="utf-8"))
         require({"pyo3", "rayon", "numpy"} <= components <= lock, f"{boms[0]} does not fit Cargo.lock")
         metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
-        readme = metadata.get_payload()
+        readme = str(metadata.get_payload())
         require(metadata["Requires-Python"] == ">=3.10", "Requires-Python is not >=3.10")
         # The registry shows the README outside the repository, where relative links lead nowhere.
         relative = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not re.match(r"https://|#", link)]
@@ -90,7 +94,9 @@ def check_sdist(path: Path) -> str:
 
 def the_one(pattern: str) -> Path:
     paths = sorted(DIST.glob(pattern))
-    require(len(paths) == 1, f"dist/ must have one {pattern}, and has {[path.name for path in paths]}; remove the others")
+    require(
+        len(paths) == 1, f"dist/ must have one {pattern}, and has {[path.name for path in paths]}; remove the others"
+    )
     return paths[0]
 
 

@@ -27,7 +27,7 @@ pytestmark = [
 
 matplotlib.use("Agg")
 
-DATA_IMPORT_LINE = "from isoxide.datasets import load_enron_user_day"
+DATA_IMPORT_LINE = "from isoxide.datasets import load_enron"
 
 
 def generated_table(folder: Path, seed: int) -> dict[str, Any]:

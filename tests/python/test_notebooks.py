@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 from numpy.testing import assert_array_equal
 
 from isoxide import ueba
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 from notebook_cells import run_cells
 
 pytestmark = [
@@ -61,7 +61,7 @@ def test_the_notebook_and_detect_have_the_same_findings(tmp_path, monkeypatch):
     run_cells(tmp_path, {})
     [results] = tmp_path.glob("*.csv")
     expected = pd.read_csv(results, parse_dates=["day"])
-    table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    table = ueba.read_table(load_enron(), entity="actor", time="day")
     findings = ueba.detect(table, anomaly_threshold=0.63, zscores="z_*")
     assert findings.frame["actor"].tolist() == expected["actor"].tolist()
     assert findings.frame["day"].tolist() == expected["day"].tolist()

@@ -300,7 +300,8 @@ def test_copies_share_the_trees_and_nothing_that_changes():
 
 # The names of scikit-learn's class
 
-#: Private names with which scikit-learn's base classes grow and score, and names of ABCMeta. The README lists them.
+#: Private names with which scikit-learn's base classes grow and score, which docs/compatibility.md lists, and names of
+#: ABCMeta.
 INTERNAL = {
     *("_compute_chunked_score_samples", "_compute_score_samples", "_get_estimator", "_get_estimators_indices"),
     *("_make_estimator", "_parallel_args", "_score_samples", "_set_oob_score", "_validate_estimator", "_validate_y"),
@@ -315,7 +316,7 @@ def both(name="names", **options):
 
 
 def test_every_name_of_scikit_learn_exists():
-    """If a later scikit-learn adds a name, provide it, or list it in `INTERNAL` and in the README."""
+    """If a later scikit-learn adds a name, provide it, or list it in `INTERNAL` and in docs/compatibility.md."""
     pairs = [(IsolationForest, SklearnForest), (IsolationForest(), SklearnForest()), both("names"), both("missing")]
     for ours, theirs in pairs:
         missing = {*dir(theirs)} - {*dir(ours)}
