@@ -336,7 +336,7 @@ wheel: $(RELEASE)/.release
 	rm -rf dist
 	@echo 'Compiling the core for the wheel; this takes some minutes.'
 	PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(RELEASE)/bin/maturin build --quiet --release --locked --out dist $(WHEEL_OPTIONS)
-	$(RELEASE)/bin/maturin sdist --quiet --out dist
+	$(RELEASE)/bin/maturin sdist --out dist
 	$(if $(findstring manylinux,$(WHEEL_OPTIONS)),$(RELEASE)/bin/auditwheel show dist/*.whl)
 	$(RELEASE)/bin/abi3audit --strict --summary dist/*.whl
 	$(RELEASE)/bin/twine check --strict dist/*

@@ -48,7 +48,7 @@ def check_forest() -> None:
         np.testing.assert_array_equal(loaded.score_samples(X), theirs.score_samples(X))
         explained = ours.explain(X[:20])
         np.testing.assert_allclose(
-            explained.values.sum(axis=1) + explained.base_value, np.log2(-ours.score_samples(X[:20]))
+            explained.values.sum(axis=1) + explained.base_values, np.log2(-ours.score_samples(X[:20]))
         )
 
 
