@@ -39,7 +39,7 @@ TIME_NAMES = ("day", "date", "time", "timestamp", "datetime")
 READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", "timezone")
 
 _EXAMPLES = """a table to try it with:
-  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron(as_path=True))")
+  TABLE=$(python -c "from isoxide.datasets import load_enron; print(load_enron(as_path=True))")
   isoxide detect $TABLE --threshold 0.63 --zscores 'z_*' --open
 
 examples:
@@ -80,7 +80,7 @@ _DRIFT_EXAMPLES = """examples:
   isoxide drift new.csv --model model/ --fail-on drift --json
 """
 _CALIBRATE_EXAMPLES = """a table to try it with:
-  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron(as_path=True))")
+  TABLE=$(python -c "from isoxide.datasets import load_enron; print(load_enron(as_path=True))")
   isoxide calibrate $TABLE --threshold 0.63
 
 examples:

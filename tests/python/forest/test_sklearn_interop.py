@@ -332,9 +332,9 @@ def test_the_list_of_internal_names_has_no_unneeded_entries():
     assert not {*dir(IsolationForest)} & INTERNAL
 
 
-def test_the_readme_lists_the_missing_names():
-    readme = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
-    (row,) = re.findall(r"^\| private methods \|.*$", readme, re.MULTILINE)
+def test_the_page_on_compatibility_lists_the_missing_names():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| private methods \|.*$", page, re.MULTILINE)
     assert {name for name in INTERNAL if "abc" not in name and "abstract" not in name} == set(
         re.findall(r"`(\w+)`", row)
     )
@@ -430,7 +430,7 @@ def test_an_unfitted_forest_has_no_trees(operation):
 
 
 def test_a_forest_is_always_true():
-    """`bool` of an unfitted forest raises in scikit-learn; the README lists the difference."""
+    """`bool` of an unfitted forest raises in scikit-learn; docs/compatibility.md lists the difference."""
     assert IsolationForest()
     assert fit(IsolationForest, "default")
     with pytest.raises(AttributeError):
