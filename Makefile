@@ -274,7 +274,7 @@ bench-large: $(VENV)/.demo
 # this kind of machine (processor and kernel) in tests/bench/records, and writes docs/benchmarks.md and the README's table from the
 # records of all kinds. `ISOXIDE_KERNEL=avx2 make bench` on a processor with AVX-512 is a kind of its own, in which NumPy does without
 # AVX-512 too. `make bench-quick` takes about a minute and only prints. `ARGS='--rows 7 --rounds 3'` selects rows of the table and the
-# number of rounds.
+# number of rounds. `ARGS='--rows 9 11 --update'` replaces rows of the record, which then says when each was measured.
 bench: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run $(ARGS)
 

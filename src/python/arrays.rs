@@ -10,9 +10,10 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
+use super::columns::{ColumnArray, column_arrays};
 use crate::error::{Error, Result};
 use crate::matrix::csr::{Csr, Indices, StoredValues};
-use crate::matrix::{Column, Input, Matrix};
+use crate::matrix::{Input, Matrix};
 use crate::memory;
 
 /// A NumPy array whose cells can be read in place: it has the expected type and number of dimensions, the machine's byte order,
@@ -27,7 +28,7 @@ pub(super) type Readable1<'py, T> = Readable<'py, T, Ix1>;
 
 impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
     /// Returns the array if it has this type and number of dimensions, else `None`.
-    fn from_untyped(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
+    pub(super) fn from_untyped(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
         let Ok(typed) = array.cast::<PyArray<T, D>>() else {
             return Ok(None);
         };
@@ -102,14 +103,16 @@ impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, 
 ///
 /// Reading the dtype once is faster than trying each type in turn: every failed try makes a Python exception, which takes several
 /// times as long as scoring a row.
-fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'py, PyUntypedArray>, (u8, usize))> {
+pub(super) fn untyped<'a, 'py>(
+    object: Borrowed<'a, 'py, PyAny>,
+) -> Option<(Borrowed<'a, 'py, PyUntypedArray>, (u8, usize))> {
     let array = object.cast::<PyUntypedArray>().ok()?;
     let dtype = array.dtype();
     Some((array, (dtype.kind(), dtype.itemsize())))
 }
 
 /// Describes an object in a message.
-fn described(object: Borrowed<'_, '_, PyAny>) -> String {
+pub(super) fn described(object: Borrowed<'_, '_, PyAny>) -> String {
     match object.cast::<PyUntypedArray>() {
         // NumPy's name of a dtype includes the byte order if it is not the machine's.
         Ok(array) => format!("a {}-D array of {}", array.ndim(), array.dtype()),
@@ -120,49 +123,10 @@ fn described(object: Borrowed<'_, '_, PyAny>) -> String {
     }
 }
 
-fn not_a_table(actual: &str) -> PyErr {
+pub(super) fn not_a_table(actual: &str) -> PyErr {
     PyTypeError::new_err(format!(
         "X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64 in the machine's byte order, got {actual}"
     ))
-}
-
-/// One column of a frame.
-pub(super) enum ColumnArray<'py> {
-    F64(Readable1<'py, f64>),
-    F32(Readable1<'py, f32>),
-    I64(Readable1<'py, i64>),
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for ColumnArray<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let column = match untyped(object) {
-            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
-            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
-            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
-            _ => None,
-        };
-        column.ok_or_else(|| not_a_table(&format!("{} as a column", described(object))))
-    }
-}
-
-impl ColumnArray<'_> {
-    pub(super) fn column(&self) -> Column<'_> {
-        match self {
-            Self::F64(a) => Column::F64(a.view()),
-            Self::F32(a) => Column::F32(a.view()),
-            Self::I64(a) => Column::I64(a.view()),
-        }
-    }
-
-    /// Returns the column with integers that are rounded to f64 first.
-    fn column_of_floats(&self) -> Column<'_> {
-        match self {
-            Self::I64(a) => Column::I64AsF64(a.view()),
-            other => other.column(),
-        }
-    }
 }
 
 /// A table: a two-dimensional array, a list of columns, or a tuple of columns whose integers are rounded to f64 first.
@@ -194,15 +158,6 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
             Err(not_a_table(&described(object)))
         }
     }
-}
-
-fn column_arrays<'py>(columns: impl ExactSizeIterator<Item = Bound<'py, PyAny>>) -> PyResult<Vec<ColumnArray<'py>>> {
-    let mut arrays = memory::with_capacity(columns.len())?;
-    for column in columns {
-        memory::grow(&mut arrays)?;
-        arrays.push(column.extract()?);
-    }
-    Ok(arrays)
 }
 
 impl Table<'_> {

@@ -4,8 +4,9 @@ use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::arrays::{ColumnArray, Table};
+use super::arrays::Table;
 use super::boundary::{detached, guarded};
+use super::columns::ColumnArray;
 use super::rank::{RankArrays, definition, rank_arrays};
 use crate::matrix::Column;
 use crate::memory;

@@ -11,6 +11,7 @@
 
 mod arrays;
 mod boundary;
+mod columns;
 mod convert;
 mod error;
 mod forest;

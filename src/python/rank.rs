@@ -5,8 +5,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::arrays::{ColumnArray, Readable1, Table};
+use super::arrays::{Readable1, Table};
 use super::boundary::{detached, guarded};
+use super::columns::{ColumnArray, ColumnBorrower};
 use crate::memory;
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
@@ -55,9 +56,11 @@ pub(super) fn sorted_ranks<'py>(
     guarded(|| {
         let definition = definition(kind, tail, omit_nan)?;
         let mut arrays: Vec<SortedArrays<'_>> = memory::with_capacity(reference.len())?;
+        let mut borrower = ColumnBorrower::default();
         for column in reference.iter() {
             memory::grow(&mut arrays)?;
-            arrays.push(column.extract()?);
+            let (values, ends, n_missing): (Bound<'_, PyAny>, _, _) = column.extract()?;
+            arrays.push((borrower.borrow(&values)?, ends, n_missing));
         }
         let mut columns = memory::with_capacity(arrays.len())?;
         for (values, ends, n_missing) in &arrays {

@@ -24,6 +24,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--quick", action="store_true", help="some rows, one thread, smaller tables")
     run.add_argument("--rows", type=int, nargs="+", choices=ROWS, metavar="ROW", help=f"1 to {max(ROWS)}")
     run.add_argument("--growth", action="store_true", help="with --rows: measure how costs grow, too")
+    run.add_argument("--update", action="store_true", help="with --rows: replace these rows of the record")
     run.add_argument("--rounds", type=int, help="timings of each contender, instead of the work's own number")
     run.add_argument("--scale", type=float, default=1.0, help="share of the rows of the tables, to try things out")
     run.add_argument("--record", type=Path, help="file for the record")
@@ -34,7 +35,10 @@ def _arguments() -> argparse.Namespace:
     commands.add_parser("goals", help="compare the records with the goals of development")
     documents = commands.add_parser("render", help="write docs/benchmarks.md, its charts and the README's table")
     documents.add_argument("--into", type=Path, help="write into this folder instead, and leave the README alone")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.command == "run" and options.update and (not options.rows or options.scale != 1 or options.quick):
+        parser.error("--update needs --rows, and whole tables: leave out --quick and --scale")
+    return options
 
 
 def _chosen(options: argparse.Namespace) -> tuple[list[Work], list[Work]]:
@@ -56,7 +60,9 @@ def _run(options: argparse.Namespace) -> int:
     works, points = _chosen(options)
     settings = {k: v for k, v in vars(options).items() if k in ("quick", "rows", "rounds", "scale", "growth")}
     result = record.new_record(settings)
-    path = options.record or (record.path_of(result) if whole else None)
+    path = options.record or (record.path_of(result) if whole or options.update else None)
+    # Read first, so that a record that cannot be updated is refused before the measurement.
+    updated = record.to_update(path, result) if path and options.update else None
     # The processes of a quick run do all works: starting new ones would take most of the time.
     pool: dict[str, harness.Process] | None = {} if options.quick else None
     print(render.headline(result), flush=True)
@@ -80,11 +86,13 @@ def _run(options: argparse.Namespace) -> int:
     result["machine"]["load_after"] = machine.load()
     result["seconds"] = round(time.perf_counter() - start)
     result["complete"] = whole
+    if updated:
+        result = record.updated(updated, result, options.rows)
     if path:
         record.write(result, path)
         path.with_suffix(".part").unlink()
         print(f"record: {path}")
-    if path and whole and not options.record:
+    if path and result["complete"] and not options.record:
         render.write_all()
     failed = record.failures(result)
     print(f"\n{result['seconds']} s" + "".join(f"\nFAILED: {line}" for line in failed))

@@ -77,17 +77,18 @@ def _work(u: np.ndarray) -> Work | None:
     take = n if kind == "score" else None
     n = max(n, 2 if kind == "fit" else _MIN_FIT_ROWS)
     samples = _or_default(u[6], DEFAULT_SAMPLES, 2, n)
+    contamination: str | float = 0.05 if kind == "fit" and u[8] < 0.2 else "auto"
     work = Work(
         row=0,
         task=kind,
         kind=kind,
         data=Data(content, n, d),
-        contenders=tuple(map(Contender, _forests(content, layout))),
+        contenders=tuple(map(Contender, _forests(content, contamination, n))),
         layout=layout,
         trees=_or_default(u[5], DEFAULT_TREES, 1, TREES),
         max_samples=samples,
         take=take if take and take < n else None,
-        contamination=0.05 if kind == "fit" and u[8] < 0.2 else "auto",
+        contamination=contamination,
     )
     return work if n * d <= CELLS and _forest_seconds(work) <= CALL_SECONDS else None
 
@@ -99,9 +100,10 @@ def _ranking(kind: str, n: int, d: int, layout: str, queries: int) -> Work | Non
     return Work(0, task, kind, Data("plain", n, d), tuple(map(Contender, rivals)), layout, take=take, same_array=True)
 
 
-def _forests(content: str, layout: str) -> tuple[str, ...]:
-    """Return the libraries that can read such a table."""
-    if content == "sparse":
+def _forests(content: str, contamination: str | float, n: int) -> tuple[str, ...]:
+    """Return the libraries that can do the work."""
+    # isotree and coniferest compute no threshold for a contamination, and isotree refuses tables of one or two rows.
+    if content == "sparse" or contamination != "auto" or n < 3:
         return "isoxide", "sklearn"
     if content == "missing":
         return "isoxide", "sklearn", "isotree"

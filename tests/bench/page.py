@@ -149,6 +149,13 @@ def _conditions(records: list[Record]) -> str:
                 "`NPY_DISABLE_CPU_FEATURES` kept NumPy from it. The other libraries chose their instructions "
                 "themselves. A processor without AVX-512 has other caches and clocks, so its own record counts more."
             )
+        for update in record.get("updates", []):
+            rows_again = ", ".join(map(str, update["rows"]))
+            load = f"{update['machine']['load_before']} / {update['machine'].get('load_after', 'unknown')}"
+            remarks.append(
+                f"- On {kind(record)}, rows {rows_again} were measured again on {update['started'][:10]}, at commit "
+                f"{update['commit']}, with a load of {load} before / after."
+            )
         if settings.get("left_out"):
             points = "; ".join(settings["left_out"])
             remarks.append(f"- On {kind(record)}, memory was too small for some points of growth: {points}.")

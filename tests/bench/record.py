@@ -135,6 +135,30 @@ def complete() -> list[Record]:
     return sorted(records, key=lambda r: (is_limited(r), r["kernel"] != "avx512", kind(r)))
 
 
+def to_update(path: Path, new: Record) -> Record:
+    """Return the record whose rows a new measurement replaces; it must be complete, and made with the same rivals."""
+    old = read(path) if path.exists() else {"complete": False}
+    if not old["complete"]:
+        raise SystemExit(f"{path.name} is no record of a complete run; `make bench` without --rows makes one")
+    others = [{k: v for k, v in record["versions"].items() if k != "isoxide"} for record in (old, new)]
+    if others[0] != others[1]:
+        raise SystemExit(f"{path.name} was made with other versions of the libraries; run `make bench` without --rows")
+    return old
+
+
+def updated(old: Record, new: Record, rows: list[int]) -> Record:
+    """Return a record with the rows of a new measurement, which is described beside that of the others."""
+    works = [work for work in old["works"] if work["row"] not in rows] + new["works"]
+    update = {"rows": sorted(rows)} | {key: new[key] for key in ("started", "commit", "machine", "seconds")}
+    # An earlier update whose rows are all replaced says nothing any more.
+    earlier = [entry for entry in old.get("updates", []) if not set(entry["rows"]) <= set(rows)]
+    return old | {
+        "works": sorted(works, key=lambda work: work["row"]),
+        "growth": new["growth"] or old["growth"],
+        "updates": [*earlier, update],
+    }
+
+
 def find(record: Record, row: int, features: dict[str, Any]) -> Record | None:
     """Return the first work of a row with these features; a feature None stands for the number of cores."""
     cores = record["machine"]["cores"]

@@ -49,6 +49,26 @@ def test_a_record_is_named_after_its_kind_of_machine(bench):
         assert bench.record.path_of(bench.record.read(path)) == path
 
 
+def test_rows_measured_again_replace_those_of_a_record(bench, tmp_path):
+    old = bench.record.complete()[0]
+    entry = {"row": 9, "title": "fit, measured again"}
+    new = old | {"works": [entry], "growth": [], "commit": "abc", "started": "2030-01-01T00:00:00+00:00"}
+    updated = bench.record.updated(old, new, [9])
+    others = [work for work in old["works"] if work["row"] != 9]
+    assert [work for work in updated["works"] if work["row"] != 9] == others
+    assert [work for work in updated["works"] if work["row"] == 9] == [entry]
+    assert (updated["commit"], updated["growth"]) == (old["commit"], old["growth"])
+    assert [(update["rows"], update["commit"]) for update in updated["updates"]] == [([9], "abc")]
+    # The newest measurement of a row is the one that counts.
+    again = bench.record.updated(updated, new | {"commit": "def"}, [9, 11])
+    assert [(update["rows"], update["commit"]) for update in again["updates"]] == [([9, 11], "def")]
+    bench.record.write(old | {"versions": old["versions"] | {"numpy": "1.0"}}, tmp_path / "other.json")
+    with pytest.raises(SystemExit, match="other versions"):
+        bench.record.to_update(tmp_path / "other.json", old)
+    with pytest.raises(SystemExit, match="no record of a complete run"):
+        bench.record.to_update(tmp_path / "missing.json", old)
+
+
 def test_every_line_with_a_time_names_a_kind_of_machine(bench):
     kinds = [bench.record.kind(record) for record in bench.record.complete()]
     lines = [line for line in (ROOT / "docs" / "benchmarks.md").read_text().splitlines()

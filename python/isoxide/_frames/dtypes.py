@@ -111,4 +111,5 @@ def native(x: NDArray[Any], dtype: DTypeLike | None = None) -> NDArray[Any]:
     """
     if dtype is None:
         dtype = np.int64 if x.dtype.kind in "biu" else np.float32 if x.dtype.itemsize < 8 else np.float64
-    return np.require(x, dtype, "A")
+    # NumPy's check of what is required takes longer than ranking a few values.
+    return x if x.dtype == dtype and x.flags.aligned else np.require(x, dtype, "A")

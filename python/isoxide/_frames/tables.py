@@ -23,6 +23,11 @@ from isoxide._frames.adapter import (
     is_instance,
     pandas_column,
 )
+from isoxide._frames.containers import is_one_piece
+from isoxide._frames.dtypes import is_core_number
+
+#: Number of columns of a pandas frame from which on it pays to find out how the frame is stored.
+_MANY_COLUMNS = 32
 
 
 class Table(ABC):
@@ -70,6 +75,18 @@ class Table(ABC):
             If integers do not fit in 64 bits, or cells are missing and float64 cannot hold the integers exactly.
         """
         return exact_numbers(self._column(j), name, self.table_name)
+
+    def columns(self, positions: list[int], names: list[str]) -> list[NDArray[Any]]:
+        """Return the numbers of several columns, as `column` does.
+
+        Parameters
+        ----------
+        positions : list of int
+            Indices of the columns.
+        names : list of str
+            Name of each of these columns in messages.
+        """
+        return [self.column(j, name) for j, name in zip(positions, names, strict=True)]
 
     def labels(self, name: str) -> list[Any]:
         """Return a column of any dtype as Python objects; the table must have a column of this name."""
@@ -119,6 +136,10 @@ class Table(ABC):
 class ArrayTable(Table):
     """Table of a NumPy array, which has no names."""
 
+    def columns(self, positions: list[int], names: list[str]) -> list[NDArray[Any]]:
+        """Return the numbers of several columns; they have one dtype, so it is checked only once."""
+        return _views(self.data, positions) or super().columns(positions, names)
+
     def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the cells in the dtype of the array."""
         return self.data[:, positions]  # type: ignore[no-any-return]
@@ -135,6 +156,12 @@ class ArrayTable(Table):
 
 class PandasTable(Table):
     """Table of a pandas frame, whose columns are NumPy arrays, nullable, backed by Arrow, or sparse."""
+
+    def columns(self, positions: list[int], names: list[str]) -> list[NDArray[Any]]:
+        """Return the numbers of several columns; if many are stored as one array, a series of each would take long."""
+        if len(positions) >= _MANY_COLUMNS and is_one_piece(self.data):
+            return _views(self.data.to_numpy(), positions) or super().columns(positions, names)
+        return super().columns(positions, names)
 
     def index(self) -> Any:
         """Return the index of the frame."""
@@ -184,6 +211,15 @@ class ArrowTable(Table):
 
     def _column(self, j: int) -> Column:
         return ArrowColumn(self._series(j))
+
+
+def _views(array: NDArray[Any], positions: list[int]) -> list[NDArray[Any]] | None:
+    """Return views of columns of an array; None if the core cannot hold its numbers."""
+    if not is_core_number(array.dtype):
+        return None
+    # For a table of a few rows, taking columns one by one takes longer than ranking.
+    views = list(array.T)
+    return [views[j] for j in positions]
 
 
 def read_table(X: Any, table_name: str) -> Table:

@@ -67,7 +67,7 @@ def rank_rows(
         features = [name for name in row_table.names if name != groups]
     names, positions, _ = match(row_table, row_table, features)
     check_features(engine.schema, names, engine.name)
-    queries = [row_table.column(j, name) for j, name in zip(positions, names, strict=True)]
+    queries = row_table.columns(positions, names)
     labels: list[Any] = [None]
     row_groups: list[Any] = [np.arange(row_table.n_rows)]
     if groups is not None:

@@ -200,13 +200,13 @@ def rank_features(
         features = _groups.features_without(groups, row_table, reference_table, features)
     names, row_positions, reference_positions = match(row_table, reference_table, features)
     labels = None if groups is None else _groups.labels(groups, row_table, reference_table)
-    queries = [row_table.column(j, name) for j, name in zip(row_positions, names, strict=True)]
+    queries = row_table.columns(row_positions, names)
     if isinstance(reference_table, ArrayTable):
         data = reference_table.data
         if data.dtype.kind in "biuf" and data.itemsize < 8:
             # Convert the whole array in one pass: column by column, each cache line would be read many times.
             reference_table = ArrayTable("reference", native(data))
-    columns = [reference_table.column(j, name) for j, name in zip(reference_positions, names, strict=True)]
+    columns = reference_table.columns(reference_positions, names)
     if nan_policy == "raise":
         refuse_nan(queries, names, "rows")
     pairs = list(zip(columns, queries, strict=True))

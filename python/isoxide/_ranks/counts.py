@@ -60,7 +60,7 @@ class RankCounts:
         table = read_table(rows, "rows")
         self._names, self._positions, _ = match(table, table, features)
         self._has_names = table.names is not None
-        columns = [table.column(j, name) for j, name in zip(self._positions, self._names, strict=True)]
+        columns = table.columns(self._positions, self._names)
         # None after decoding: the values are then read from the counts.
         self._rows: tuple[Table, list[NDArray[Any]]] | None = (table, columns)
         self._layout = Layout(self._names if self._has_names else None, len(self._names))
@@ -98,7 +98,7 @@ class RankCounts:
         features = self._names if self._has_names and table.names is not None else None
         layout = Layout(self._layout.names if features is not None else None, self._layout.n_columns)
         names, positions, _ = match(table, layout, features)
-        columns = [table.column(j, name) for j, name in zip(positions, names, strict=True)]
+        columns = table.columns(positions, names)
         self._counts.add(self._native(columns, "X"), resolve_n_jobs(n_jobs))
 
     def _native(self, columns: list[NDArray[Any]], table_name: str) -> list[NDArray[Any]]:

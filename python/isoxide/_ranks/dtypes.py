@@ -11,6 +11,7 @@ same result as in NumPy. `comparison` chooses the conversion:
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,6 +178,7 @@ def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind
     return (left + right + tied) * np.float64(50.0 / n)
 
 
+@functools.lru_cache(maxsize=64)
 def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
     """Choose the conversion with which the core compares two dtypes like NumPy; the module's head lists them."""
     if not (is_core_number(a) and is_core_number(b)):

@@ -23,8 +23,11 @@ from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
 
-#: Maximum number of values of a table whose columns are sorted in one call.
-_SMALL_VALUES = 1 << 16
+#: Maximum number of rows of columns that are sorted in groups, and whose equal values are not merged: it would take as long
+#: as sorting them.
+_SHORT = 1 << 14
+#: Maximum number of values of a group.
+_GROUP_VALUES = 1 << 16
 
 
 class _Column(NamedTuple):
@@ -46,37 +49,32 @@ class _Column(NamedTuple):
 
     @classmethod
     def of_sorted(cls, values: NDArray[Any], dtype: np.dtype[Any]) -> _Column:
-        """Leave out NaN, and merge equal values if that saves memory."""
+        """Leave out NaN, and merge equal values of a long column if that saves memory."""
         n_missing = 0
         if values.dtype.kind == "f" and len(values) and np.isnan(values[-1]):
             # NaN sorts to the end.
             n_present = int(np.searchsorted(values, np.nan))
             values, n_missing = values[:n_present], len(values) - n_present
-        differs = values[1:] != values[:-1]
-        n_distinct = int(np.count_nonzero(differs)) + min(len(values), 1)
-        if _saves_memory(n_distinct, values.itemsize, len(values)):
-            ends = np.append(np.flatnonzero(differs), len(values) - 1) + 1
-            return cls(values[ends - 1], ends, n_missing, dtype)
+        if len(values) > _SHORT:
+            differs = values[1:] != values[:-1]
+            if _saves_memory(int(np.count_nonzero(differs)) + 1, values.itemsize, len(values)):
+                ends = np.append(np.flatnonzero(differs), len(values) - 1) + 1
+                return cls(values[ends - 1], ends, n_missing, dtype)
         # Copy, so that the memory of the NaN values is freed.
         return cls(values.copy() if n_missing else values, None, n_missing, dtype)
 
     @classmethod
-    def of_small(cls, columns: list[NDArray[Any]]) -> list[_Column]:
-        """Sort columns of one dtype that the core reads, and at least one row, in a single call.
+    def of_short(cls, columns: list[NDArray[Any]]) -> list[_Column]:
+        """Sort short columns of one dtype that the core reads, and at least one row, in a single call.
 
-        If a table is small, a few calls for each column take several times as long as sorting it.
+        A few calls for each column would take several times as long as sorting it.
         """
         dtype = columns[0].dtype
         values = np.array(columns)
         values.sort(axis=1)
-        n_distinct = np.count_nonzero(values[:, 1:] != values[:, :-1], axis=1) + 1
-        is_plain = ~_saves_memory(n_distinct, values.itemsize, values.shape[1])
-        if dtype.kind == "f":
-            is_plain &= ~np.isnan(values[:, -1])
-        return [
-            cls(column, None, 0, dtype) if plain else cls.of_sorted(column, dtype)
-            for column, plain in zip(values, is_plain.tolist(), strict=True)
-        ]
+        if dtype.kind == "f" and np.isnan(values[:, -1]).any():
+            return [cls.of_sorted(column, dtype) for column in values]
+        return [cls(column, None, 0, dtype) for column in values]
 
     def expanded(self) -> NDArray[Any]:
         """Return all values, in any order."""
@@ -84,18 +82,20 @@ class _Column(NamedTuple):
         return np.append(values, np.full(self.n_missing, np.nan, dtype=values.dtype)) if self.n_missing else values
 
 
-def _saves_memory(n_distinct: Any, itemsize: int, n_values: int) -> Any:
-    """Tell whether distinct values with their counts take less memory than all values; `n_distinct` may be an array."""
+def _saves_memory(n_distinct: int, itemsize: int, n_values: int) -> bool:
+    """Tell whether distinct values with their counts take less memory than all values."""
     return n_distinct * (itemsize + np.dtype(np.int64).itemsize) < n_values * itemsize
 
 
 def _sorted_columns(columns: list[NDArray[Any]], n_workers: int) -> list[_Column]:
-    """Sort columns of equal length, in one call if they are small and have one dtype, or else each alone in threads."""
-    n_values = sum(len(column) for column in columns)
-    if 0 < n_values <= _SMALL_VALUES and len(columns) > 1:
+    """Sort columns of equal length, in groups if they are short and have one dtype, or else each alone."""
+    n_rows = len(columns[0]) if columns else 0
+    if len(columns) > 1 and 0 < n_rows <= _SHORT:
         dtype = columns[0].dtype
         if dtype in READABLE and all(column.dtype == dtype for column in columns):
-            return _Column.of_small(columns)
+            width = _GROUP_VALUES // n_rows
+            groups = [columns[start : start + width] for start in range(0, len(columns), width)]
+            return [column for group in mapped(_Column.of_short, groups, n_workers) for column in group]
     return mapped(_Column.of, columns, n_workers)
 
 
@@ -103,8 +103,8 @@ class RankReference:
     """Sort a reference once, to rank rows among it many times.
 
     In sorted columns, ranking a few rows takes binary searches instead of a pass over all values. The sorted columns
-    take at most the memory of the columns as float64, float32 or int64, and less if values repeat. A reference can be
-    pickled.
+    take at most the memory of the columns as float64, float32 or int64, and less if values repeat in more than
+    16,384 rows. A reference can be pickled.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class RankReference:
         self._features = features
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
-        columns = [table.column(j, names[j]) for j in positions]
+        columns = table.columns(positions, [names[j] for j in positions])
         n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
         self._columns = dict(zip(positions, _sorted_columns(columns, n_workers), strict=True))
 
@@ -253,7 +253,7 @@ class RankReference:
         definition = RankDefinition(kind, tail, nan_policy).check()
         table = read_table(rows, "rows")
         names, row_positions, reference_positions = match(table, self._layout, self._features)
-        queries = [table.column(j, name) for j, name in zip(row_positions, names, strict=True)]
+        queries = table.columns(row_positions, names)
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")

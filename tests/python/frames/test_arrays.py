@@ -162,6 +162,35 @@ def test_ranks_on_every_layout_equal_those_on_a_copy(layout, dtype, order, seed)
     assert_same_ranks(LAYOUTS[layout](values(r, 9, 2, dtype)), LAYOUTS[layout](values(r, 30, 2, dtype)))
 
 
+@hypothesis.seed(SEED)
+@hypothesis.settings(max_examples=60, deadline=None, database=None)
+@hypothesis.given(
+    case=st.integers(0, 2**32 - 1),
+    dtypes=st.tuples(st.sampled_from(CORE_DTYPES), st.sampled_from(CORE_DTYPES)),
+    order=st.sampled_from("CF"),
+    n_rows=st.integers(0, 5),
+    steps=st.lists(st.sampled_from([1, 2, 3, -1, -2, 0]), min_size=1, max_size=6),
+)
+def test_columns_that_are_views_of_one_array_are_read_like_copies(case, dtypes, order, n_rows, steps):
+    r = np.random.default_rng(case)
+    owners = [np.array(values(r, 30, 4, dtype), order=order) for dtype in dtypes]
+    owners.append(owners[0].ravel(order="K")[:60])
+    columns = []
+    for step in steps:
+        owner = owners[r.integers(len(owners))]
+        column = owner if owner.ndim == 1 else owner[:, r.integers(4)]
+        column = column[r.integers(3) :: step][:n_rows] if step else np.broadcast_to(column[:1], (n_rows,))
+        columns.append(column if len(column) == n_rows else np.zeros(n_rows))
+    copies = [column.copy() for column in columns]
+    options = {"kind": "rank", "tail": "two", "omit_nan": False, "n_workers": 1}
+    for ranks, expected in zip(
+        _core.percentile_ranks(columns, columns, **options),
+        _core.percentile_ranks(copies, copies, **options),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ranks, expected)
+
+
 @pytest.mark.slow
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=150, deadline=None, database=None)
