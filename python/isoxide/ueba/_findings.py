@@ -287,8 +287,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> findings = ueba.detect(table, contamination=0.001)
         >>> decision = findings.decide(findings.frame["finding_id"].iloc[0][:6], status="confirmed", who="Ana")
         >>> print(decision)
@@ -347,8 +347,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> findings = ueba.detect(table, contamination=0.001)
         >>> decision = findings.decide(findings.frame["finding_id"].iloc[0], status="false-positive")
         >>> applied = findings.apply(ueba.Decisions([decision]))
@@ -394,8 +394,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> few, more = (ueba.detect(table, contamination=share) for share in (0.001, 0.002))
         >>> comparison = more.compare(few)
         >>> comparison.counts()
@@ -643,8 +643,8 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     --------
     >>> import tempfile
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> from isoxide.datasets import load_enron
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))

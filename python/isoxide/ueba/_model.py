@@ -77,8 +77,8 @@ class Model:
     --------
     >>> import tempfile
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> mail = load_enron_user_day()
+    >>> from isoxide.datasets import load_enron
+    >>> mail = load_enron()
     >>> options = {"entity": "actor", "time": "day", "exclude": ["n_prior_days", "known_rcpt_share"]}
     >>> before = ueba.read_table(mail[mail["day"] < "2001-11-01"], **options)
     >>> model = ueba.Model.fit(before, alerts_per_month=10, n_estimators=100)

@@ -1,4 +1,4 @@
-"""Start Chromium without a window for the tests of the page, and read and use the page in it."""
+"""Start Chromium or Chrome without a window for the tests of the page, and read and use the page in it."""
 
 import shutil
 import time
