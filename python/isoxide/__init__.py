@@ -26,6 +26,7 @@ __all__ = [
     "IsolationForest",
     "RankReference",
     "TreeExplainer",
+    "__version__",
     "percentileofscore",
     "rank_features",
     "show_versions",
