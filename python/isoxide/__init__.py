@@ -47,7 +47,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name when it is first used, and look up the version when it is asked for."""
     if name == "__version__":
         return _version()
     if name not in _HOMES:
@@ -58,13 +58,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    """Return the version of the installed package."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib import metadata
 
     try:
-        return version("isoxide")
-    except PackageNotFoundError:
-        # The package is imported from its sources, without being installed.
+        return metadata.version("isoxide")
+    except metadata.PackageNotFoundError:
+        # The package is used from its sources without being installed.
         return "0+unknown"
 
 

@@ -106,6 +106,20 @@ print(IsolationForest(random_state=0).fit(X).predict(X).sum(), rank_features(X[:
     assert printed.split() == [str(expected), "(2,", "3)"]
 
 
+def test_the_version_is_that_of_the_installed_distribution(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"version of {name}")
+    assert isoxide.__version__ == "version of isoxide"
+    assert "__version__" in dir(isoxide)
+
+
+def test_a_package_that_is_not_installed_has_no_known_version(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert isoxide.__version__ == "0+unknown"
+
+
 def test_unknown_names_are_refused():
     for module in (isoxide, _frames):
         with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nothing'"):

@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):
-    """Return a folder with the files that the examples of the help and the README name."""
+    """Return a folder with the files that the examples of the help and of docs/quickstart.md name."""
     folder = tmp_path_factory.mktemp("cli")
     frame = actor_days(seed)
     for name in ("features.csv", "features.csv.gz", "new.csv"):
@@ -492,7 +492,7 @@ def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected
 #: Functions that change a table, and what `detect` prints about the changed one.
 UNUSUAL_TABLES = {
     "one day": (lambda f: f[f["day"] == f["day"].iloc[0]], "all rows belong to one day"),
-    "no values": (lambda f: f.assign(empty=float("nan")), "1 columns have no values and were left out: empty"),
+    "no values": (lambda f: f.assign(empty=float("nan")), "1 column has no values and was left out: empty"),
     "text": (lambda f: f.assign(role="staff"), "rows of 25 entities"),
 }
 
@@ -548,12 +548,12 @@ def test_an_unexpected_exception_is_reported_in_one_line(folder, tmp_path, monke
 
 
 def commands_shown():
-    """Return every command that help and README give as an example."""
+    """Return every command that help and docs/quickstart.md give as an example."""
     parser = make_parser()
     [commands] = [action for action in parser._actions if action.choices]
     texts = [text.format_help() for text in (parser, *commands.choices.values())]
     shown = [line.strip() for text in texts for line in text.split("examples:")[1].splitlines() if "isoxide " in line]
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"), re.DOTALL)
     shown += [line for block in blocks for line in block.splitlines() if re.match(r"(\w+ \S+ \| )?isoxide ", line)]
     return list(dict.fromkeys(shown))
 
@@ -598,7 +598,7 @@ def test_examples_with_the_data_set_of_the_package_run_in_a_shell(tmp_path):
     [lines] = re.findall(r"a table to try it with:\n(.*?)\n\n", make_parser().format_help(), re.DOTALL)
     python = shlex.quote(sys.executable)
     for script in (block, lines):
-        assert "load_enron_user_day" in script
+        assert "load_enron" in script
         script = f'python() {{ {python} "$@"; }}\nisoxide() {{ {python} -m isoxide "$@"; }}\n{script}'
         done = subprocess.run(
             ["sh", "-e", "-c", script], capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path,
@@ -781,3 +781,17 @@ def test_two_runs_into_one_folder_leave_the_files_of_one_run(folder, tmp_path):
     text = Done("report", next(out.glob("*.json")), "--out", tmp_path / "r").ok()
     assert f"anomaly score above {-result.manifest['offset']:.4f}" in text
     assert next(out.glob("*.md")).read_text() == next((tmp_path / "r").glob("*.md")).read_text()
+
+
+@pytest.mark.parametrize("writer", ["isoxide.ueba._findings.write_csv", "pyarrow.parquet.write_table"])
+def test_a_full_disk_is_told_with_the_folder(folder, tmp_path, monkeypatch, writer):
+    """Files are written to a private folder at first, and the system names no file."""
+
+    def full(*arguments, **options):
+        raise OSError(28, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+    monkeypatch.setattr(writer, full)
+    out = tmp_path / "out"
+    done = Done("detect", folder / "features.csv", *NAMES, "--contamination", 0.03, "--out", out)
+    assert done.failed(f"isoxide: error: {out}: No space left on device\n")
+    assert not out.exists()

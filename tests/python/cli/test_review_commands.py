@@ -13,7 +13,7 @@ from command import Done, contents
 from enron_runs import READING, mail
 from isoxide import ueba
 from isoxide._common import appending
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +40,7 @@ def base(tmp_path_factory):
 def run(folder, out, *options):
     """Return the arguments of `isoxide detect` for the days after the training rows."""
     out = out if os.path.isabs(out) else folder / out
-    return ["detect", load_enron_user_day(as_path=True), "--model", folder / "model", "--since", "2001-11-01",
+    return ["detect", load_enron(as_path=True), "--model", folder / "model", "--since", "2001-11-01",
             "--out", out, *options]  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_decisions_that_were_not_used_are_told(base, tmp_path):
     assert done.returncode == 0
     assert notes(done) == [
         "isoxide: note: 5 of 7 decisions have expired: emp000, emp001, emp002 and 2 more",
-        "isoxide: note: 1 of 7 decisions are about none of the findings: nobody",
+        "isoxide: note: 1 of 7 decisions is about none of the findings: nobody",
     ]
     assert result(tmp_path / "out").n_hidden > 1
 
@@ -161,7 +161,7 @@ def test_wrong_runs_are_refused(base, tmp_path):
 
 def test_compare(base, tmp_path):
     assert Done("compare", base / "first", base / "first").ok().startswith("0 new, ")
-    assert Done("detect", load_enron_user_day(as_path=True), "--contamination", 0.002,
+    assert Done("detect", load_enron(as_path=True), "--contamination", 0.002,
                 "--out", tmp_path / "other").returncode == 0  # fmt: skip
     text = Done("compare", base / "first", tmp_path / "other").ok()
     told = json.loads(Done("compare", base / "first", tmp_path / "other", "--json").ok())
