@@ -25,15 +25,6 @@ finally:
 """
 
 
-def test_the_package_has_a_version():
-    try:
-        expected = importlib.metadata.version("isoxide")
-    except importlib.metadata.PackageNotFoundError:
-        expected = "0+unknown"
-    assert isoxide.__version__ == expected
-    assert "__version__" in dir(isoxide)
-
-
 def imported_by(code):
     """Return the modules that the code imports in a new process, and what it prints."""
     process = subprocess.run([sys.executable, "-c", PRINT_NEW, code], capture_output=True, text=True, check=True)
