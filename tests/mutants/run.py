@@ -41,9 +41,9 @@ FURTHER_TESTS = {
     "ueba/_fields.py": ["ueba/test_document.py"],
     "ueba/_findings.py": ["ueba/test_markdown.py"],
     "ueba/_page_cards.py": ["ueba/test_writers.py", "ueba/test_page.py"],
-    "ueba/_page_texts.py": ["ueba/test_page.py"],
+    "ueba/_page_texts.py": ["ueba/test_page_escaping.py", "ueba/test_page.py"],
     "ueba/_rules.py": ["ueba/test_findings.py"],
-    "ueba/_texts.py": ["ueba/test_markdown.py", "ueba/test_page.py"],
+    "ueba/_texts.py": ["ueba/test_markdown.py", "ueba/test_page.py", "ueba/test_page_escaping.py"],
     "ueba/_timeline.py": ["ueba/test_page.py"],
 }
 #: Breaks that replace identity by equality or the reverse, which mostly gives the same result.

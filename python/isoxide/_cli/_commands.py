@@ -20,7 +20,7 @@ from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
-from isoxide._common.files import FileSet, read_file
+from isoxide._common.files import FileSet, named_if_full, read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,8 @@ def write_findings(
     stem = _stem(findings, "the table")
     _write_files(findings, results, stem, options, FORMATS_OF_FINDINGS)
     assert findings.forest is not None
-    findings.forest.save(results / f"forest-{stem}.safetensors")
+    with named_if_full(results.folder):
+        findings.forest.save(results / f"forest-{stem}.safetensors")
     step("writing the reports")
     _write_files(findings, results, stem, options, FORMATS_OF_REPORTS)
     return findings
@@ -385,9 +386,11 @@ def _write_files(
         "ocsf": lambda: findings.to_ocsf(results / f"findings-{stem}.ocsf.ndjson", entity_type=options.entity_type),
         "ecs": lambda: findings.to_ecs(results / f"findings-{stem}.ecs.ndjson", entity_type=options.entity_type),
     }
-    for name in formats:
-        if name in options.format:
-            writers[name]()
+    # Files are written to a private folder first, whose name would say nothing.
+    with named_if_full(results.folder):
+        for name in formats:
+            if name in options.format:
+                writers[name]()
 
 
 def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from isoxide._cli import _messages
-from isoxide._cli._parser import MODEL_OPTIONS, READING, make_parser
+from isoxide._cli._options import MODEL_OPTIONS, READING
+from isoxide._cli._parser import make_parser
 from isoxide._cli._session import Session
 from isoxide._cli._signals import Signals
 from isoxide._cli._values import output_format

@@ -70,6 +70,11 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
         print_lines(f"  {', '.join(f'{n:,} {name}' for name, n in states.items())}")
     if findings.review.today is not None:
         print_lines(f"  {hidden_summary(findings)}")
+    if findings.size_bands is not None:
+        print_lines(f"  {findings.size_bands.note()}")
+        remarks = findings._size_remarks(findings.review.cutoff)
+        n_explained = sum(remark is not None and not remark.unusual for remark in remarks)
+        print_lines(f"  {n_explained:,} of {len(findings):,} findings have no value that is unusual for their size")
     if not rows:
         print_lines(f"  {quiet_text(findings)}")
     names = _padded([_cut(entity) for _, entity, _, _, _ in rows])

@@ -234,15 +234,15 @@ class Known:
                 session.notes.append(f"changed since the previous run: {change}")
         if self.decisions is not None:
             findings = findings.apply(self.decisions, cutoff=self.cutoff)
-            for verb, decisions in (
-                ("have expired", findings.expired),
-                ("are about none of the findings", findings.unmatched),
+            for verb, plural_verb, decisions in (
+                ("has expired", "have expired", findings.expired),
+                ("is about none of the findings", "are about none of the findings", findings.unmatched),
             ):
                 if decisions:
                     named = ", ".join(decision.named() for decision in decisions[:MAX_NAMED])
                     more = f" and {len(decisions) - MAX_NAMED:,} more" if len(decisions) > MAX_NAMED else ""
                     of = f"{len(decisions):,} of {findings.review.n_decisions:,} decisions"
-                    session.notes.append(f"{of} {verb}: {named}{more}")
+                    session.notes.append(f"{of} {verb if len(decisions) == 1 else plural_verb}: {named}{more}")
         return findings
 
     def facts(self, findings: Findings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from isoxide._cli._messages import tell
-from isoxide._cli._parser import ENTITY_NAMES, TIME_NAMES
+from isoxide._cli._options import ENTITY_NAMES, TIME_NAMES
 
 __all__ = ["Tables"]
 

@@ -43,9 +43,11 @@ try:
 except ImportError:  # Windows: files that killed runs leave behind are not removed.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FileSet", "clear_leftovers", "destination", "read_file", "replace_file"]
+__all__ = ["FileSet", "clear_leftovers", "destination", "named_if_full", "read_file", "replace_file"]
 
 _TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
+#: Errors of writing for which the system names no file: no space, quota used up, file too large.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
 
 
@@ -73,17 +75,41 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
         If `path` is a folder, or a file that this process may not write to.
     ValueError
         If `path` is a pipe, a socket or a device.
+    OSError
+        If there is no space for the file; the error names it.
     """
     path = Path(path)
     target = destination(path)
     clear_leftovers(target.parent)
     # The temporary file gets no more permissions than the existing one until `_inherit` copies its mode.
     mode = 0o600 if target.exists() else 0o666
-    with _temporary_file(target.parent, mode) as temporary:
+    with _temporary_file(target.parent, mode) as temporary, named_if_full(path):
         write(temporary)
         _inherit(temporary, target)
         os.replace(temporary, target)
     return path
+
+
+@contextmanager
+def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a file or folder in the error of a write for which there is no space, since the system names none.
+
+    Parameters
+    ----------
+    path : path
+        File or folder that is written to.
+
+    Raises
+    ------
+    OSError
+        With the name, instead of an error that says that there is no space.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.errno not in _FULL:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -250,7 +276,8 @@ class FileSet:
             if before_moving is not None:
                 before_moving([(new, target) for new, target, _ in moves])
             plan = [[new.name, _identity(target)] for new, target, _ in moves]
-            (self._temporary / _DRAFT).write_text(json.dumps(plan))
+            with named_if_full(self.folder):
+                (self._temporary / _DRAFT).write_text(json.dumps(plan))
             os.replace(self._temporary / _DRAFT, self._temporary / _PLAN)
             self._move(moves)
             self.in_place = True

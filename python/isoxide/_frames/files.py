@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from isoxide._common.files import named_if_full
+
 __all__ = ["READABLE_FILES", "InputFile", "decompressed", "file_format", "local_path", "open_input", "spool"]
 
 #: Format of a file, by its suffix.
@@ -67,8 +69,10 @@ def spool(file: Any, name: str) -> InputFile:
     """Copy an open file, a pipe or standard input to a temporary file, which is deleted with the returned object."""
     contents = tempfile.TemporaryFile(prefix="isoxide-input-")  # noqa: SIM115 (it stays open)
     while block := file.read(_BLOCK):
-        contents.write(block.encode() if isinstance(block, str) else block)
-    contents.flush()
+        with named_if_full(tempfile.gettempdir()):
+            contents.write(block.encode() if isinstance(block, str) else block)
+    with named_if_full(tempfile.gettempdir()):
+        contents.flush()
     return InputFile(name, None, contents)
 
 

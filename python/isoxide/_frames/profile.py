@@ -158,7 +158,7 @@ class Profiler:
         far = far_days(days)
         period = days[~np.isin(np.arange(len(days)), far)]
         n_period = (period[-1] - period[0]).days + 1
-        constant, id_like, infinite, label_like, nan_share = [], [], [], [], {}
+        constant, flags, id_like, infinite, label_like, nan_share = [], [], [], [], [], {}
         for name in features:
             sketch = profile.sketches[name]
             low, high = sketch.extremes() or (np.nan, np.nan)
@@ -166,13 +166,16 @@ class Profiler:
                 nan_share[name] = sketch.n_missing / profile.n
             if np.isinf([low, high]).any():
                 infinite.append(name)
+            if sketch.n_distinct() == 2:
+                flags.append(name)
             if low == high:
                 constant.append(name)
             elif profile.may_be_ids[name] and _are_mostly_distinct(sketch):
                 id_like.append(name)
             if looks_like_label(name, low, high, sketch.n_distinct()):
                 label_like.append(name)
-        growing = set(profile.growth.growing()) - {*constant, *id_like}
+        # A flag that is not reset during a few days is no counter.
+        growing = set(profile.growth.growing()) - {*constant, *flags, *id_like}
         left_out = {
             name: profile.texts[name].reason() if name in profile.texts and why == "text" else why
             for name, why in left_out.items()

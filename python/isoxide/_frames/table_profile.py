@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,6 +65,9 @@ class TableProfile:
         Number of such groups in the whole table.
     notes : list of str
         One sentence for each change or omission while reading.
+    is_trained_on : bool
+        Whether a forest is trained on the rows. The new rows of a model are not, and then the warnings about features
+        that would disturb a training are left out.
     """
 
     n_read: int
@@ -95,6 +98,7 @@ class TableProfile:
     spellings: list[list[str]] = field(default_factory=list)
     n_spellings: int = 0
     notes: list[str] = field(default_factory=list)
+    is_trained_on: bool = True
 
     @property
     def warnings(self) -> list[str]:
@@ -112,15 +116,42 @@ class TableProfile:
             )
         if self.far_days:
             shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_MAX_LISTED])
-            messages.append(f"{len(self.far_days)} days lie more than a year from all others: {shown}")
+            days = "1 day lies" if len(self.far_days) == 1 else f"{len(self.far_days)} days lie"
+            messages.append(f"{days} more than a year from all others: {shown}")
         if self.n_missing_days:
             shown = _listed([first if first == last else f"{first} to {last}" for first, last in self.gaps])
-            messages.append(f"{self.n_missing_days:,} days have no rows: {shown}")
+            days = "1 day has" if self.n_missing_days == 1 else f"{self.n_missing_days:,} days have"
+            messages.append(f"{days} no rows: {shown}")
+        if self.is_trained_on:
+            messages += self._warnings_about_training()
+        if self.infinite:
+            messages.append(f"{_counted(self.infinite, 'has', 'have')} infinite values: {_listed(self.infinite)}")
+        empty = [name for name, reason in self.left_out.items() if reason == "no values"]
+        if empty and self.is_trained_on:
+            columns = (
+                "1 column has no values and was" if len(empty) == 1 else f"{len(empty)} columns have no values and were"
+            )
+            messages.append(f"{columns} left out: {_listed(empty)}")
+        for name, reason in self.left_out.items():
+            if "cells are numbers" in reason:
+                messages.append(f"column {name!r} was left out: {reason}")
+        if self.time_zones:
+            messages.append(
+                f"times have {len(self.time_zones)} different zones ({_listed(self.time_zones)}); "
+                "each time keeps the day in the source, unless timezone=... names the zone that decides the day"
+            )
+        if self.n_days == 1 and self.is_trained_on:
+            messages.append("all rows belong to one day")
+        return messages
+
+    def _warnings_about_training(self) -> list[str]:
+        """Return one sentence for each kind of feature that disturbs a forest that is trained on it."""
+        messages = []
         if self.constant:
-            messages.append(f"{len(self.constant)} features are constant: {_listed(self.constant)}")
+            messages.append(f"{_counted(self.constant, 'is', 'are')} constant: {_listed(self.constant)}")
         if self.id_like:
             messages.append(
-                f"{len(self.id_like)} features look like row numbers or identifiers: {_listed(self.id_like)}"
+                f"{_counted(self.id_like, 'looks', 'look')} like row numbers or identifiers: {_listed(self.id_like)}"
             )
         if self.label_like:
             messages.append(
@@ -135,21 +166,6 @@ class TableProfile:
         if self.equal:
             groups = [" = ".join(group) for group in self.equal]
             messages.append(f"some features are equal in all rows, and so count several times: {_listed(groups)}")
-        if self.infinite:
-            messages.append(f"{len(self.infinite)} features have infinite values: {_listed(self.infinite)}")
-        empty = [name for name, reason in self.left_out.items() if reason == "no values"]
-        if empty:
-            messages.append(f"{len(empty)} columns have no values and were left out: {_listed(empty)}")
-        for name, reason in self.left_out.items():
-            if "cells are numbers" in reason:
-                messages.append(f"column {name!r} was left out: {reason}")
-        if self.time_zones:
-            messages.append(
-                f"times have {len(self.time_zones)} different zones ({_listed(self.time_zones)}); "
-                "each time keeps the day in the source, unless timezone=... names the zone that decides the day"
-            )
-        if self.n_days == 1:
-            messages.append("all rows belong to one day")
         return messages
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,8 +180,9 @@ class TableProfile:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.n_rows:,} rows of {self.n_entities:,} entities on {self.n_days:,} days"
-            f" ({self.first_day} to {self.last_day}), {self.n_features} features"
+            f"{_number(self.n_rows, 'row')} of {_number(self.n_entities, 'entity', 'entities')} on "
+            f"{_number(self.n_days, 'day')} ({' to '.join(dict.fromkeys([self.first_day, self.last_day]))}), "
+            f"{_number(self.n_features, 'feature')}"
         ]
         if self.n_duplicates:
             lines.append(f"{self.n_duplicates:,} of {self.n_read:,} rows read were duplicates and dropped")
@@ -179,14 +196,19 @@ class TableProfile:
         if self.nan_share:
             worst = max(self.nan_share, key=self.nan_share.__getitem__)
             lines.append(
-                f"{len(self.nan_share)} features have missing values, most of all {worst} ({self.nan_share[worst]:.1%})"
+                f"{_counted(self.nan_share, 'has', 'have')} missing values, most of all {worst} "
+                f"({self.nan_share[worst]:.1%})"
             )
         lines += [f"note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
 
-def _counted(names: list[str], verb: str, plural_verb: str) -> str:
+def _counted(names: Collection[str], verb: str, plural_verb: str) -> str:
     return f"1 feature {verb}" if len(names) == 1 else f"{len(names)} features {plural_verb}"
+
+
+def _number(n: int, noun: str, plural: str | None = None) -> str:
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
 def _listed(names: Iterable[str], n_listed: int = _MAX_LISTED) -> str:

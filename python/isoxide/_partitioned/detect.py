@@ -43,6 +43,7 @@ from isoxide._partitioned.options import PartitionedDetectOptions
 from isoxide._partitioned.profile import ProfiledTable
 from isoxide._partitioned.quantiles import GroupQuantiles, GroupSketches, Quantiles, SketchGroups
 from isoxide._partitioned.ranks import rank_rows
+from isoxide._partitioned.sizes import group_by_size
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.options import RankOptions
@@ -64,6 +65,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
 from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import quantiles_of_rules
+from isoxide.ueba._size import asks_for_size
 
 __all__ = ["detect"]
 
@@ -90,16 +92,18 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     candidates = _candidates(engine.schema, options.include, options.exclude)
     refuse_result_names(options.entity, options.time, candidates)
     rank_options, groups = options.check(), options.groups
-    if groups is not None and groups not in engine.schema.names:
+    is_size = asks_for_size(groups, engine.schema.names, engine.name)
+    if groups is not None and not is_size and groups not in engine.schema.names:
         raise ValueError(f"groups={groups!r} is not a column of the table")
     rules = rules_or_default(options.rules, rank_options)
     qs = list(dict.fromkeys([*STATISTICS.values(), *quantiles_of_rules(rules)]))
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
-        groups=groups, style=TimeStyle(options.time_format, options.timezone),
+        groups=None if is_size else groups, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
     refuse_infinite(table.profile.infinite)
     check_training(table.n_rows, table.profile.n_days, options.forest, train_on_this=options.train_on_this)
+    size = group_by_size(table, rank_options.min_group) if is_size else None
     notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
         warn_caller(note)
@@ -113,7 +117,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         severity, rows_as_high = _severity(scores, forest, decisions)
     finally:
         scores.close()
-    scope = Scope(groups, options.entity)
+    scope = Scope(groups, options.entity, size=size)
     peers = None if labels is None else Groups(labels, scope, options.min_group)
     sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
     first_seen, entity_scores, group_sketches = _facts_of_entities(table, rows, forest, quantiles, sketcher)
@@ -147,6 +151,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         ranks=_ranks(table, rows, peers, sketcher, group_sketches, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
+        size=size,
         families=sampled_families(table) if options.explain else [],
         entity_scores=entity_scores,
     )

@@ -22,11 +22,13 @@ from isoxide._partitioned.families import sampled_families
 from isoxide._partitioned.fit import grow, score_offset
 from isoxide._partitioned.options import PartitionedModelOptions
 from isoxide._partitioned.profile import ProfiledTable
+from isoxide._partitioned.sizes import group_by_size
 from isoxide.ueba._calibrate import check_share_above, check_training, refuse_infinite, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._counting import CellCounts, KeyCounts, Populations
 from isoxide.ueba._model import Model, made_model, new_forest, set_threshold
 from isoxide.ueba._model_settings import settings_of
+from isoxide.ueba._size import asks_for_size
 
 __all__ = ["fit_model"]
 
@@ -124,17 +126,19 @@ def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | No
         Number of threads that grow the forest in this process if the options do not say; None means all cores.
     """
     settings = settings_of(options, options.entity, options.time)
-    if settings.peers is not None and settings.peers not in engine.schema.names:
+    is_size = asks_for_size(settings.peers, engine.schema.names, engine.name)
+    if settings.peers is not None and not is_size and settings.peers not in engine.schema.names:
         raise ValueError(f"groups={settings.peers!r} is not a column of the table")
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
-        groups=settings.peers, style=TimeStyle(options.time_format, options.timezone),
+        groups=None if is_size else settings.peers, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
     features = list(table.features)
     refuse_result_names(options.entity, options.time, features)
     refuse_infinite(table.profile.infinite)
     forest = new_forest(options)
     check_training(table.n_rows, table.profile.n_days, forest, train_on_this=options.train_on_this)
+    size = group_by_size(table, settings.ranks.min_group) if is_size else None
     for note in small_table_notes(table.n_rows, forest):
         warn_caller(note)
     forest.set_params(n_jobs=options.n_jobs if options.n_jobs is not None else n_jobs)
@@ -158,8 +162,9 @@ def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | No
     if reference.n_rows != table.n_rows or reference.scores.n != table.n_rows:
         raise ValueError(f"{engine.name} changed while it was read; do not change the table")
     model = made_model(
-        forest, settings, reference, cells.days, table.profile, engine.name, None, sampled_families(table)
-    )
+        forest, settings, reference, cells.days, table.profile, engine.name, None, table.time_dtype,
+        sampled_families(table), size,
+    )  # fmt: skip
     check_share_above(model.n_above / table.n_rows, model.threshold)
     return model
 

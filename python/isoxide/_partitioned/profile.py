@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from isoxide._common.files import named_if_full
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.features import choose_features, roles_of_features
 from isoxide._frames.keys import as_text
@@ -95,7 +96,7 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         order = np.argsort(file_numbers, kind="stable")
         ends = np.cumsum(np.bincount(file_numbers, minlength=1 << _FILE_BITS))
         for number, chunk in enumerate(np.split(hashes[order], ends[:-1])):
-            with open(self.folder / str(number), "ab") as file:
+            with named_if_full(self.folder), open(self.folder / str(number), "ab") as file:
                 file.write(chunk.tobytes())
         return state
 

@@ -446,7 +446,7 @@ class PartitionedTable(ABC):
         -----
         The table is read nine times, two of them for entity and time only. If times are not text, one of these
         passes is saved; a fitted forest saves another, and ``explain=False`` a third. If several rows share entity and
-        time, one more pass is needed.
+        time, one more pass is needed, and ``groups="size"`` needs two.
         Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or
         if a finding's group is smaller than `min_group`.
 
@@ -513,9 +513,9 @@ class PartitionedTable(ABC):
         Notes
         -----
         The table is read nine times, three of them for entity and time only, and twice more if `contamination` or
-        `alerts_per_month` sets the threshold. The reference is exact, so it holds each distinct value of each feature
-        once for all rows, and again for each group and each entity with enough days: up to 16 bytes per cell for each
-        of these, in this process.
+        `alerts_per_month` sets the threshold, or with ``groups="size"``. The reference is exact, so it holds each
+        distinct value of each feature once for all rows, and again for each group and each entity with enough days: up
+        to 16 bytes per cell for each of these, in this process.
 
         Examples
         --------

@@ -17,7 +17,7 @@ from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
 
-__all__ = ["GROUP", "ScoredRows", "TextKeys", "WithoutRows"]
+__all__ = ["GROUP", "EngineView", "ScoredRows", "TextKeys", "WithoutRows"]
 
 #: Name of the added column with the group labels as text.
 GROUP = f"{RESERVED_PREFIX}group"

@@ -28,7 +28,10 @@ class RankOptions:
         Side on which values are unusual: high values, low values, or both.
     groups : str, optional
         Column of labels: features are ranked among the rows with the same label, such as a peer group. With the
-        entity's column, they are ranked in the entity's own history. Typical values come from the same rows.
+        entity's column, they are ranked in the entity's own history. ``"size"`` makes bands of rows of similar size: of
+        the features that are counts, the one that explains the others best tells the size, and each band has at least
+        100 rows and `min_group` rows. A column that is called ``size`` makes ``"size"`` ambiguous, which is refused.
+        Typical values come from the same rows.
     zscores : str, optional
         Name or pattern of features that already are z-scores: the default rules flag them at 3 or more, and they come
         after all other features of a finding. By default ``"*zscore*"``, or no feature if `domain_defaults` is False.

@@ -29,6 +29,7 @@ from isoxide.ueba._ranks import Ranked, Scope, ranking
 from isoxide.ueba._rarity import bands_of, check_bands, rarity_of
 from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules, rules_to_list
 from isoxide.ueba._shares import explain_rows
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["Detection", "Highest", "assemble", "order_of_findings", "rules_or_default", "versions"]
 
@@ -102,6 +103,8 @@ class Detection:
         Number of rows of the reference; by default that of the table.
     comparisons : dict of str to Ranked, optional
         Ranks of the same findings among other rows, by the name of these rows.
+    size : SizeBands, optional
+        Bands of similar size, if the ranks are among their rows.
     facts : dict, optional
         Further entries of the manifest, which replace those of the table.
     families : list of list of int, optional
@@ -131,6 +134,7 @@ class Detection:
     notes: list[str]
     n_reference: int | None = None
     comparisons: dict[str, Ranked] = field(default_factory=dict)
+    size: SizeBands | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     families: list[list[int]] = field(default_factory=list)
     entity_scores: pd.DataFrame | None = None
@@ -183,7 +187,7 @@ def assemble(
     ids = finding_ids(frame[detection.entity].tolist(), frame[detection.time])
     values = detection.rows[features].to_numpy(dtype=np.float64, na_value=np.nan)
     typical = np.array([[detection.quantile(name, q) for q in STATISTICS.values()] for name in features])
-    scope = Scope(ranks.groups, detection.entity)
+    scope = Scope(ranks.groups, detection.entity, size=detection.size)
     rules = list(rules)
     settings = _settings(detection, bands, ranks, rules, asked)
     return Findings(

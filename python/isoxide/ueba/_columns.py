@@ -11,7 +11,7 @@ NEW_COLUMNS = ("finding_id", "anomaly_score", "rarity", "rows_as_high", "band", 
 #: Columns of `Findings.to_frame` that findings of JSON versions 1 to 4 do not have.
 REVIEW_COLUMNS = ("status", "state", "hidden_by")
 #: Columns of `Findings.to_frame` for tickets. Files of findings do not have them, so their names are free there.
-TICKET_COLUMNS = ("reason_1", "reason_2", "reason_3")
+TICKET_COLUMNS = ("reason_1", "reason_2", "reason_3", "size_note")
 #: Columns of `Findings.frame` and of `Findings.to_frame` besides entity, time, joined columns and features.
 RESULT_COLUMNS = (
     "score",

@@ -32,6 +32,7 @@ from isoxide.ueba._ranks import Scope, rank_rows
 from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import Rule, quantiles_of_rules
 from isoxide.ueba._shares import families_of_frame
+from isoxide.ueba._size import asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -102,7 +103,13 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     bands = check_bands(options.bands)
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
-    labels = None if groups is None else table.labels(groups)
+    size = None
+    if asks_for_size(groups, table.frame.columns):
+        size = size_of_frame(table.X, table.profile, rank_options.min_group)
+        labels: pd.Series | None = pd.Series(size.labels_of(table.X), dtype=object)
+    else:
+        labels = None if groups is None else table.labels(groups)
+    scope = Scope(groups, table.entity, size=size)
     rules = rules_or_default(options.rules, rank_options)
     qs = quantiles_of_rules(rules)
     check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
@@ -138,7 +145,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     statistics = TableQuantiles(table.X, qs)
     ranks = rank_rows(
         table.X.iloc[anomalies], None if labels is None else labels.iloc[anomalies].tolist(), table,
-        None if labels is None else labels.tolist(), statistics, rank_options, Scope(groups, table.entity), n_jobs,
+        None if labels is None else labels.tolist(), statistics, rank_options, scope, n_jobs,
     )  # fmt: skip
     entities = table.frame[table.entity]
     first = table.days.groupby(entities, sort=False, dropna=False).transform("min")
@@ -167,6 +174,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         ranks=ranks,
         quantile=statistics.quantile,
         notes=notes,
+        size=size,
         families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
         entity_scores=entity_scores_of(entities, table.days, anomaly_scores, entities.iloc[anomalies]),
     )

@@ -57,6 +57,7 @@ from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import BANDS, rarity_of
 from isoxide.ueba._review_document import dump_review, judged_entries, load_judged, load_review
 from isoxide.ueba._shares import load_explained
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["dump", "load", "read", "read_manifest"]
 
@@ -362,6 +363,9 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])
     fields.check_distinct([entity, time, *features, *joined, *(c for c in RESULT_COLUMNS if c not in is_free)])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
+    for holder in ("ranking", "model"):
+        if (size := (manifest.get(holder) or {}).get("size")) is not None:
+            SizeBands.from_dict(size, features)
     shown = fields.records(document["findings"], "findings", _MAX_FINDINGS)
     hidden = fields.records(document["hidden"], "hidden", _MAX_FINDINGS) if version > 4 else []
     # Hidden findings share the groups of the others, so that all are read together.

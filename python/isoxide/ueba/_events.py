@@ -20,7 +20,7 @@ import pandas as pd
 from isoxide._common.format import format_time
 from isoxide.ueba._entity_type import entity_type_of, is_address
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._reasons import Reason, reason_text
+from isoxide.ueba._reasons import TicketReason, reason_text
 
 __all__ = ["ECS_VERSION", "OCSF_VERSION", "ecs_events", "ocsf_events", "to_ndjson"]
 
@@ -61,7 +61,7 @@ class Event:
     band: str
     score: float
     title: str
-    reasons: list[Reason]
+    reasons: list[TicketReason]
     status: str
     details: dict[str, Any]
 
@@ -256,6 +256,7 @@ def _events(findings: FindingsData) -> Iterator[Event]:
         findings._leading_reasons(), times.tolist(), statuses, strict=True,
     )  # fmt: skip
     joined = {name: frame[name].tolist() for name in findings.joined}
+    notes = findings._size_notes()
     for row, values in enumerate(everything):
         own_id, entity, start, day_end, is_whole_day, band, score, rarity, in_rows, reasons, time, status = values
         name = None if pd.isna(entity) else str(entity)
@@ -268,6 +269,8 @@ def _events(findings: FindingsData) -> Iterator[Event]:
             "band": band,
             "reasons": [reason._asdict() for reason in reasons],
         }
+        if notes[row]:
+            details["size_note"] = notes[row]
         if joined:
             # Lists of names and values, since names of columns may not be names of fields.
             details["joined"] = [{"name": key, "value": cells[row]} for key, cells in joined.items()]

@@ -10,12 +10,13 @@ sample of the table. Families are the clusters of complete linkage at that heigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_CORRELATION", "families_of", "sampled_rows"]
+__all__ = ["MIN_CORRELATION", "families_of", "rank_correlations", "sampled_rows"]
 
 #: Smallest magnitude of the rank correlation of two features of a family.
 MIN_CORRELATION = 0.8
@@ -56,10 +57,8 @@ def families_of(columns: list[NDArray[Any]]) -> list[list[int]]:
 
     if len(columns) < 2 or not len(columns[0]):
         return []
-    scores = np.array([_rank_scores(column) for column in columns])
-    # einsum adds on one thread, while the threads of a matrix product would take a hundred times as long on a busy
-    # machine. Rounding makes the result independent of the order in which a processor adds.
-    distances = np.round(1 - np.abs(np.einsum("in,jn->ij", scores, scores)), 9)
+    # Rounding makes the result independent of the order in which a processor adds.
+    distances = np.round(1 - np.abs(rank_correlations(columns)), 9)
     np.fill_diagonal(distances, 0.0)
     condensed = scipy.spatial.distance.squareform(np.maximum(distances, 0.0), checks=False)
     tree = scipy.cluster.hierarchy.linkage(condensed, method="complete")
@@ -68,6 +67,21 @@ def families_of(columns: list[NDArray[Any]]) -> list[list[int]]:
     for j, label in enumerate(labels.tolist()):
         families.setdefault(label, []).append(j)
     return [family for family in families.values() if len(family) > 1]
+
+
+def rank_correlations(columns: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the rank correlations (Spearman) of all pairs of columns; 0 for a constant column.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of float64
+        Columns of equal lengths. Missing values count as values in the middle.
+    """
+    scores = np.array([_rank_scores(column) for column in columns])
+    # einsum adds on one thread, while the threads of a matrix product would take a hundred times as long on a busy
+    # machine.
+    correlations: NDArray[np.float64] = np.einsum("in,jn->ij", scores, scores)
+    return correlations
 
 
 def _rank_scores(column: NDArray[Any]) -> NDArray[np.float64]:

@@ -89,10 +89,15 @@ class Findings(FindingsData):
         Anomaly score that is expected of a row of which nothing is known.
     families : list of list of str
         Features that move together in the table, whose shares `share_table` adds up.
+    size_bands : tuple or None
+        Bands of similar size that values are ranked in with ``groups="size"``, as a tuple with the fields ``feature``
+        (the count that tells the size of a row), ``edges`` (the smallest value of each band but the lowest one),
+        ``n_counts`` and ``explained``.
     comparisons : dict of str to tuple
         For findings of a `Model`, ranks among other rows than all training rows, as tuples with the fields
         ``percentiles``, ``directions``, ``rank_rows``, ``rank_among`` and others: ``"peers"`` if the model has groups,
-        and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
+        or ``"size"`` if these are bands of similar size, and ``"history"``, the entity's own rows. `comparison_table`
+        shows those of a finding.
     entity_scores : pandas.DataFrame or None
         Highest anomaly score of each of the latest days of the entities with findings: ``entity``, ``day`` and
         ``anomaly_score``. It is None for files of early versions.
@@ -200,8 +205,8 @@ class Findings(FindingsData):
         tail : {"upper", "lower", "both"}, default="upper"
             Side on which values are unusual: high values, low values, or both.
         groups : str, optional
-            Column of labels: values are ranked among the rows with the same label. By default they are ranked among
-            all rows.
+            Column of labels: values are ranked among the rows with the same label. ``"size"`` makes bands of rows of
+            similar size, as `detect` does. By default values are ranked among all rows.
         min_group : int, default=20
             Smallest number of rows that values are ranked among. Findings of smaller groups have no ranks.
         zscores : str, optional

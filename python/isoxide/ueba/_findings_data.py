@@ -16,10 +16,12 @@ from isoxide.ueba._decision import Decision
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
-from isoxide.ueba._reasons import N_REASONS, Reason, leading_reasons, reason_text
+from isoxide.ueba._reasons import N_REASONS, TicketReason, leading_reasons, reason_text
 from isoxide.ueba._review import Judged, Review
 from isoxide.ueba._rules import FLAGS, SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
+from isoxide.ueba._size import SizeBands
+from isoxide.ueba._size_remarks import SizeRemark, remark_text, size_remarks
 
 __all__ = ["FindingsData"]
 
@@ -99,6 +101,34 @@ class FindingsData:
         """Return the entry of the manifest with the rank options and the rows that values are ranked among."""
         ranking: dict[str, Any] = self.manifest.get("ranking") or {}
         return ranking
+
+    @property
+    def size_bands(self) -> SizeBands | None:
+        """Return the bands of similar size that values are compared with, or None."""
+        document = self.ranking.get("size") or (self.manifest.get("model") or {}).get("size")
+        return None if document is None else SizeBands.from_dict(document, self.features)
+
+    @property
+    def _unit(self) -> str:
+        """Return what a row of the table is called: a day, unless times have an hour."""
+        times = self.frame[self.time]
+        return "day" if bool((times == times.dt.normalize()).all()) else "row"
+
+    @property
+    def _flag_positions(self) -> set[int]:
+        """Return the indices of the features that only mark a row, such as ``is_weekend``; they explain nothing."""
+        return {j for j, name in enumerate(self.features) if name in FLAGS} if self.domain_defaults else set()
+
+    def _size_remarks(self, cutoff: float) -> list[SizeRemark | None]:
+        """Return the comparison of each finding with rows of similar size, or None where there is none."""
+        size = self.size_bands
+        ranked = self if self.ranking.get("size") is not None else self.comparisons.get("size")
+        if size is None or ranked is None:
+            return [None] * len(self)
+        return size_remarks(
+            size, self.features, values=self.values, percentiles=ranked.percentiles, order=ranked.order,
+            reference=self.reference, flags=self._flag_positions, cutoff=cutoff,
+        )  # fmt: skip
 
     @property
     def domain_defaults(self) -> bool:
@@ -253,7 +283,7 @@ class FindingsData:
         return ["-" if pd.isna(n) else rarity_text(int(n), self.n_reference) for n in n_as_high]
 
     def comparison_table(self, number: int) -> pd.DataFrame:
-        """Return the ranks of a finding among all rows, among its peers and in its own history, side by side.
+        """Return the ranks of a finding among all rows and among those of `comparisons`, side by side.
 
         Parameters
         ----------
@@ -408,6 +438,7 @@ class FindingsData:
             empty), ``reasons`` (the flagged features, each with the rule that flags it),
             ``reason_1``, ``reason_2`` and ``reason_3`` (the leading reasons in words, such as ``"n_files 1,887 (typical
             11, percentile 99.98)"``, with the median and the percentile among the rows that values are ranked among),
+            ``size_note`` (whether values are unusual for the size of the row; only with ``groups="size"``),
             ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
             62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
@@ -421,6 +452,8 @@ class FindingsData:
         leading = [list(map(reason_text, own)) for own in self._leading_reasons()]
         for k in range(N_REASONS):
             wide[f"reason_{k + 1}"] = [texts[k] if k < len(texts) else "" for texts in leading]
+        if self.size_bands is not None:
+            wide["size_note"] = self._size_notes()
         if self.shares is not None:
             wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
@@ -431,7 +464,16 @@ class FindingsData:
             wide = pd.concat([wide, others]) if len(wide) else others
         return wide
 
-    def _leading_reasons(self) -> list[list[Reason]]:
+    def _size_notes(self) -> list[str]:
+        """Return the comparison of each finding with rows of similar size in words; empty where there is none."""
+        size = self.size_bands
+        if size is None:
+            return [""] * len(self)
+        unit, j, name = self._unit, self.features.index(size.feature), self.features.__getitem__
+        remarks = self._size_remarks(self.review.cutoff)
+        return ["" if remark is None else remark_text(remark, unit, j, name) for remark in remarks]
+
+    def _leading_reasons(self) -> list[list[TicketReason]]:
         """Return the leading reasons of each finding, the most important one first."""
         return leading_reasons(
             self.features,
@@ -442,7 +484,7 @@ class FindingsData:
             order=self.order,
             shares=self.shares,
             families=[] if self.explained is None else self.explained.families,
-            flags=FLAGS if self.domain_defaults else (),
+            flags=self._flag_positions,
         )
 
     def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:

@@ -19,8 +19,8 @@ from isoxide.ueba._sentences import (
     Sentences,
     Style,
     counted_entities,
+    listed_reasons,
     populations,
-    reasons_of,
 )
 from isoxide.ueba._shares import parts_of
 from isoxide.ueba._texts import (
@@ -176,14 +176,14 @@ def _sentences(
     findings: FindingsData, features: list[list[int]], cutoff: float, among: list[Population], long: LongTexts
 ) -> Callable[[int], str]:
     """Return a function that returns the line with the sentence about a finding."""
-    reasons = reasons_of(findings, features, cutoff)
+    reasons = listed_reasons(findings, features, cutoff)
     times, ids = findings.frame[findings.time].tolist(), findings.frame["finding_id"].tolist()
     style = Style(
         lambda j: _shown(findings.features[j], long),
         lambda text: _shown(text, long),
         lambda number: f"**{number}**",
     )
-    writer = Sentences(findings, among, style)
+    writer = Sentences(findings, among, style, cutoff)
 
     def sentence(number: int) -> str:
         return f"- {format_time(times[number])} ({ids[number]}): {writer.write(number, reasons[number])}"

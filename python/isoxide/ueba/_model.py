@@ -36,10 +36,11 @@ from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData, Training, feature_facts
 from isoxide.ueba._model_files import read_model, write_model
 from isoxide.ueba._model_settings import ModelSettings, settings_of
-from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, scored_rows
+from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, has_zone, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import families_of_frame
+from isoxide.ueba._size import SizeBands, asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["Model", "made_model", "new_forest", "set_threshold"]
@@ -188,11 +189,14 @@ class Model:
         refuse_infinite(table.profile.infinite)
         forest = new_forest(options)
         check_training(len(table), table.profile.n_days, forest, train_on_this=options.train_on_this)
+        size, labels = None, None
+        if asks_for_size(settings.peers, table.frame.columns):
+            size = size_of_frame(table.X, table.profile, settings.ranks.min_group)
+            labels = pa.array(size.labels_of(table.X), pa.string())
+        elif settings.peers is not None:
+            labels = pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
         for note in small_table_notes(len(table), forest):
             warn_caller(note)
-        labels = (
-            None if settings.peers is None else pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
-        )
         forest.fit(table.X)
         samples = forest.score_samples(table.X)
         set_threshold(
@@ -210,7 +214,8 @@ class Model:
         )  # fmt: skip
         return made_model(
             forest, settings, cells.reference(table.features, populations), cells.days, table.profile,
-            table.source, table.checksum, families_of_frame(table.X.iloc[sampled_rows(len(table))]),
+            table.source, table.checksum, table.frame[table.time].dtype,
+            families_of_frame(table.X.iloc[sampled_rows(len(table))]), size,
         )  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -282,7 +287,8 @@ class Model:
         -------
         Findings
             One row per finding, the most abnormal one first. On a quiet day there is none. `Findings.comparisons` has
-            the ranks among peers, if the model has groups, and in the entity's own history.
+            the ranks among peers or among rows of similar size, if the model has groups, and in the entity's own
+            history.
 
         Raises
         ------
@@ -291,6 +297,11 @@ class Model:
             that day.
         TypeError
             If `since` is not a day.
+
+        Warns
+        -----
+        UserWarning
+            If only the training rows, or only the new rows, have times with a time zone.
 
         Examples
         --------
@@ -398,7 +409,9 @@ def made_model(
     profile: TableProfile,
     source: str | None,
     sha256: str | None,
+    time_dtype: Any,
     families: list[list[int]],
+    size: SizeBands | None,
 ) -> Model:
     """Return the model of a fitted forest and a counted reference."""
     training = Training(
@@ -413,6 +426,7 @@ def made_model(
         profile=json.loads(json.dumps(profile.to_dict())),
         versions=versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        has_zone=has_zone(time_dtype),
     )
     facts = feature_facts(reference, days.is_constant_within_days(len(reference.features)))
-    return Model(ModelData(forest, settings, reference, facts, training, families=families))
+    return Model(ModelData(forest, settings, reference, facts, training, families=families, size=size))

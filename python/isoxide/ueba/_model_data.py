@@ -15,6 +15,7 @@ from isoxide.ueba._identifiers import document_id
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["ENTITIES_FILE", "FOREST_FILE", "REFERENCE_FILE", "FeatureFacts", "ModelData", "Training", "feature_facts"]
 
@@ -85,6 +86,9 @@ class Training:
         Versions of Python, this package and others.
     created : str
         Time of training, in ISO 8601.
+    has_zone : bool, optional
+        Whether times have a time zone, on which the identifiers of findings depend; None if it is not known, since an
+        early version trained the model.
     """
 
     rows: int
@@ -98,6 +102,7 @@ class Training:
     profile: dict[str, Any] = field(default_factory=dict, repr=False)
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     created: str = ""
+    has_zone: bool | None = None
 
     #: Fields that say where a model comes from; the model does not depend on them.
     PROVENANCE = ("source", "sha256", "profile", "versions", "created")
@@ -127,6 +132,8 @@ class ModelData:
         Content of the files that the model was loaded from.
     families : list of list of int, optional
         Indices of the features of each family, whose shares are added up; None if the model was saved without them.
+    size : SizeBands, optional
+        Bands of similar size, if they are the groups that rows are compared with.
     """
 
     forest: IsolationForest
@@ -136,6 +143,7 @@ class ModelData:
     training: Training
     stored: Mapping[str, bytes] | None = None
     families: list[list[int]] | None = None
+    size: SizeBands | None = None
 
     @property
     def threshold(self) -> float:
@@ -159,6 +167,8 @@ class ModelData:
     def content(self) -> dict[str, Any]:
         """Return the document without the identifier and the provenance."""
         training = {k: v for k, v in self.training.to_dict().items() if k not in Training.PROVENANCE}
+        if training["has_zone"] is None:
+            del training["has_zone"]
         scores = self.reference.scores.quantiles(_SCORE_QUANTILES)
         return {
             "threshold": self.threshold,
@@ -166,6 +176,7 @@ class ModelData:
             "training": training,
             "features": [_finite(asdict(own)) for own in self.facts],
             **({} if self.families is None else {"families": self.families}),
+            **({} if self.size is None else {"size": self.size.to_dict()}),
             "score_quantiles": {f"{q:g}": value for q, value in zip(_SCORE_QUANTILES, scores.tolist(), strict=True)},
             "files": {
                 name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

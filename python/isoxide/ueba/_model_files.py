@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isoxide._common.files import FileSet, read_file
+from isoxide._common.files import FileSet, named_if_full, read_file
 from isoxide._common.json import loads
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba import _fields as fields
@@ -35,6 +35,7 @@ from isoxide.ueba._model_data import (
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import check_families
+from isoxide.ueba._size import SizeBands
 
 __all__ = ["DOCUMENT_FILE", "MODEL_FILES", "read_model", "write_model"]
 
@@ -79,9 +80,10 @@ def write_model(
     files = FileSet(folder)
     try:
         files.open()
-        for name, content in data.files.items():
-            (files / name).write_bytes(content)
-        (files / DOCUMENT_FILE).write_text(text, encoding="utf-8")
+        with named_if_full(folder):
+            for name, content in data.files.items():
+                (files / name).write_bytes(content)
+            (files / DOCUMENT_FILE).write_text(text, encoding="utf-8")
         move(files)
     finally:
         files.close()
@@ -182,6 +184,8 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
     settings = ModelSettings.from_dict(content["settings"])
     training = Training(**content["training"], **_checked_provenance(provenance))
     fields.integers([training.rows, training.entities, training.days, training.period_days], "training", 1)
+    if "has_zone" in content["training"] and not isinstance(training.has_zone, bool):
+        raise ValueError("'has_zone' must be true or false")
     fields.day(training.first_day, "first_day")
     fields.day(training.last_day, "last_day")
     try:
@@ -201,7 +205,13 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
         raise ValueError("'is_constant_within_days' must be true or false")
     families = content.get("families")
     families = None if families is None else check_families(families, len(names))
-    data = ModelData(forest, settings, reference, feature_facts(reference, is_constant), training, files, families)
+    size = content.get("size")
+    size = None if size is None else SizeBands.from_dict(size, names)
+    if size is not None and reference.labels("group") != sorted(size.names):
+        raise ValueError("its bands of similar size are not those of its reference")
+    data = ModelData(
+        forest, settings, reference, feature_facts(reference, is_constant), training, files, families, size
+    )
     # Facts and quantiles follow from the reference, so that any other value is a mistake.
     for name, value in data.content.items():
         if value != content[name]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.warn import warn_caller
 from isoxide._frames.table_profile import TableProfile
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.groups import members
@@ -24,7 +25,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["detect_new_day", "features_of_new_rows", "profile_of_new_rows", "scored_rows"]
+__all__ = ["detect_new_day", "features_of_new_rows", "has_zone", "profile_of_new_rows", "scored_rows"]
 
 
 def detect_new_day(
@@ -51,12 +52,18 @@ def detect_new_day(
         If the table does not fit the model, or has no row since that day.
     """
     settings, reference = model.settings, model.reference
+    notes = _zone_notes(model, table)
+    for note in notes:
+        warn_caller(note)
     X = features_of_new_rows(model, table)
     is_scored = scored_rows(table, since)
     frame, days = table.frame[is_scored], table.days[is_scored]
     X = X[is_scored]
     entities, times = frame[settings.entity], frame[settings.time]
-    labels = None if settings.peers is None else _labels(table, settings.peers)[is_scored]
+    if model.size is not None:
+        labels: pd.Series | None = pd.Series(model.size.labels_of(X), index=X.index, dtype=object)
+    else:
+        labels = None if settings.peers is None else _labels(table, settings.peers)[is_scored]
     forest = model.forest
     anomaly_scores = -forest.score_samples(X)
     scores = -anomaly_scores - forest.offset_
@@ -70,7 +77,8 @@ def detect_new_day(
     of_day = pd.DataFrame({"day": days.to_numpy(), "score": scores, "anomaly_score": anomaly_scores}).groupby("day")
     comparisons = {}
     if labels is not None:
-        comparisons["peers"] = _peers(model, rows, labels.iloc[anomalies].tolist(), n_jobs)
+        name = "peers" if model.size is None else "size"
+        comparisons[name] = _peers(model, rows, labels.iloc[anomalies].tolist(), n_jobs)
     comparisons["history"] = _histories(model, rows, names, n_jobs)
     detection = Detection(
         profile=profile_of_new_rows(model, table),
@@ -93,7 +101,7 @@ def detect_new_day(
         first_seen=_first_seen(model, table, names).set_axis(rows.index),
         ranks=_overall(model, rows, n_jobs),
         quantile=reference.quantile,
-        notes=[],
+        notes=notes,
         n_reference=reference.n_rows,
         comparisons=comparisons,
         facts=_facts(model, table, days, entities, since, drift),
@@ -133,9 +141,14 @@ def features_of_new_rows(model: ModelData, table: FeatureTable) -> pd.DataFrame:
 
 
 def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
-    """Return the profile of the table as the model uses it: its other features are left out, with the reason."""
+    """Return the profile of the table as the model uses it: its other features are left out, with the reason.
+
+    A feature of the model that has no values in the table is a feature all the same, whose values are all missing.
+    """
     profile, used = table.profile, set(model.reference.features)
-    features = [name for name in profile.features if name in used]
+    left_out = {name: reason for name, reason in profile.left_out.items() if name not in used}
+    features = [name for name in table.frame.columns if name in used]
+    missing = {name: 1.0 for name in features if name not in profile.features}
     unused = {name: "not a feature of the model" for name in profile.features if name not in used}
     groups = ([name for name in group if name in used] for group in profile.equal)
     lists = ("constant", "id_like", "infinite", "label_like", "growing")
@@ -144,11 +157,33 @@ def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
         profile,
         features=features,
         n_features=len(features),
-        left_out={**profile.left_out, **unused},
-        nan_share={name: share for name, share in profile.nan_share.items() if name in used},
+        left_out={**left_out, **unused},
+        nan_share={name: share for name, share in {**profile.nan_share, **missing}.items() if name in used},
+        is_trained_on=False,
         equal=[group for group in groups if len(group) > 1],
         **told,
     )
+
+
+def has_zone(dtype: Any) -> bool:
+    """Return whether times of this dtype have a time zone."""
+    return isinstance(dtype, pd.DatetimeTZDtype)
+
+
+def _zone_notes(model: ModelData, table: FeatureTable) -> list[str]:
+    """Return a note if only the times of the model, or only those of the table, have a time zone."""
+    trained, new = model.training.has_zone, has_zone(table.frame[table.time].dtype)
+    if trained is None or trained == new:
+        return []
+    which = (
+        "the model was trained on times with a time zone, but the table has times without one"
+        if trained
+        else ("the model was trained on times without a time zone, but the table has times with one")
+    )
+    return [
+        f"{which}; so findings of the same row have other ids than before, and decisions and earlier runs may not find "
+        "them: write times with a zone in all tables, or in none"
+    ]
 
 
 def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.bool_]:
@@ -206,8 +241,9 @@ def _overall(model: ModelData, rows: pd.DataFrame, n_jobs: int | None) -> Ranked
 
 
 def _peers(model: ModelData, rows: pd.DataFrame, labels: list[Any], n_jobs: int | None) -> Ranked:
-    """Rank rows among the training rows with the same label."""
+    """Rank rows among the training rows with the same label, which can be a band of similar size."""
     peers, reference, min_group = model.settings.peers, model.reference, model.settings.ranks.min_group
+    size = model.size
     populations: list[int | None] = []
     sizes, among = [], []
     for label in labels:
@@ -216,12 +252,13 @@ def _peers(model: ModelData, rows: pd.DataFrame, labels: list[Any], n_jobs: int 
         is_large = n_rows >= min_group
         populations.append(population if is_large else None)
         sizes.append(n_rows)
+        with_label = f"with {peers} {label!r}" if size is None else f"of similar size ({size.feature} {label})"
         if pd.isna(label):
-            among.append(f"no ranks: no value in {peers}")
+            among.append(f"no ranks: no value in {peers if size is None else size.feature}")
         elif is_large:
-            among.append(f"the {n_rows:,} rows of the model with {peers} {label!r}")
+            among.append(f"the {n_rows:,} rows of the model {with_label}")
         else:
-            among.append(f"no ranks: {_counted(n_rows, 'row')} of the model with {peers} {label!r}")
+            among.append(f"no ranks: {_counted(n_rows, 'row')} of the model {with_label}")
     return _within(model, rows, populations, sizes, among, n_jobs)
 
 
@@ -305,6 +342,7 @@ def _facts(
             "sha256": training.sha256,
             "min_history": settings.min_history,
             "groups": settings.peers,
+            **({} if model.size is None else {"size": model.size.to_dict()}),
             **settings.amount,
         },
         "drift": drift,

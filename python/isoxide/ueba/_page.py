@@ -96,7 +96,7 @@ def render(
     maker = Cards(findings, selected, cutoff, names, long, macros.shown, template)
     cards = maker.make()
     entity = text_of(findings.entity)
-    reached = findings.selected(cutoff)
+    reached, size = findings.selected(cutoff), findings.size_bands
     page: str = environment.get_template("report.html.j2").render(
         title=text_of(title) if title else text_of(f"Findings, {first} to {last}"),
         policy=_policy(environment),
@@ -106,6 +106,8 @@ def render(
         entities=long.show(entities_word(entity)),
         among=long.show(text_of(among)),
         is_grouped=among_by_finding is not None,
+        is_sized=size is not None,
+        size=long.show(text_of("" if size is None else size.feature)),
         is_explained=findings.explained is not None,
         is_compared=len(maker.among) > 1,
         n_populations=len(maker.among),

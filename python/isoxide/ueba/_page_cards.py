@@ -17,15 +17,15 @@ from isoxide._common.links import LinkTemplate
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import time_text
 from isoxide.ueba._page_texts import text_of
+from isoxide.ueba._reasons import Reason
 from isoxide.ueba._review import Judged
 from isoxide.ueba._sentences import (
-    Reason,
     Sentences,
     Style,
+    everyone,
+    listed_reasons,
     populations,
-    reasons_of,
     rule_words,
-    unit_of_rows,
 )
 from isoxide.ueba._shares import parts_of
 from isoxide.ueba._sparkline import Sparkline, draw_sparkline
@@ -115,14 +115,14 @@ class Cards:
     ) -> None:
         self._findings, self._long, self._shown, self._link = findings, long, shown, link
         self._cells = [str(shown(name)) for name in names]
-        self.among, self.unit = populations(findings), unit_of_rows(findings)
+        self.among, self.unit = populations(findings), findings._unit
         self.listed = shown_features(findings, selected)
-        self.reasons = reasons_of(findings, self.listed, cutoff)
+        self.reasons = listed_reasons(findings, self.listed, cutoff)
         self.days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
         self._ids = findings.frame["finding_id"].tolist()
         self.anchors = _anchors(self._ids)
+        self._cutoff = cutoff
         self._covered = covered_features(findings, cutoff)
-        self._whose = [str(shown(long.show(text_of(population.whose)))) for population in self.among]
 
     @property
     def head(self) -> Markup:
@@ -181,7 +181,7 @@ class Cards:
         frame, directions = findings.frame, findings.directions.tolist()
         _, among_by_finding = rank_descriptions(findings)
         rows_of, summary_of = self._feature_rows(), self._share_summaries()
-        sentences = Sentences(findings, self.among, self._style())
+        sentences = Sentences(findings, self.among, self._style(), self._cutoff)
         columns = zip(
             *(frame[name].tolist() for name in ("anomaly_score", "band", "day_rank", "day_rows", "first_seen")),
             findings.rarity_texts(), frame[findings.time].tolist(), frame[findings.entity].tolist(),
@@ -367,7 +367,9 @@ class Cards:
 
         findings, texts = self._findings, ValueTexts()
         values = findings.values.tolist()  # noqa: PD011
-        among = [(population, population.medians, population.p99s) for population in self.among]
+        # The days of an entity differ in size, so there is no usual value of similar size for all of them.
+        among = [population for population in self.among if population.kind != "size"] or [everyone(findings)]
+        names = [str(self._shown(self._long.show(text_of(population.whose)))) for population in among]
 
         def table(numbers: list[int]) -> Markup | None:
             if len(numbers) < 2:
@@ -379,24 +381,24 @@ class Cards:
             features = sorted(counts, key=lambda j: -counts[j])[:MAX_COMPARED_FEATURES]
             compared = sorted(numbers[:MAX_COMPARED_DAYS], key=lambda number: self.days[number])
             first = numbers[0]
-            order = sorted(range(len(among)), key=lambda k: among[k][0].kind != "history")
-            known = [k for k in order if not among[k][0].missing[first]]
-            whose = "".join(f"<th>{self._whose[k]} usual {self.unit}, 1 in 100" for k in known)
+            order = sorted(range(len(among)), key=lambda k: among[k].kind != "history")
+            known = [k for k in order if not among[k].missing[first]]
+            whose = "".join(f"<th>{names[k]} usual {self.unit}, 1 in 100" for k in known)
             days = "".join(f'<th><a href="#{self.anchors[number]}">{self.days[number]}</a>' for number in compared)
             # A value beyond what one row in 100 of the most telling population reaches is emphasised.
-            caption = (
-                f"<caption>Bold: more than {self._whose[known[0]]} 1 {self.unit} in 100.</caption>" if known else ""
-            )
+            caption = f"<caption>Bold: more than {names[known[0]]} 1 {self.unit} in 100.</caption>" if known else ""
             lines = [f"{caption}<thead><tr><th>Feature{whose}{days}<tbody>"]
             for j in features:
-                bands = "".join(f"<td>{texts[among[k][1][first, j]]}, {texts[among[k][2][first, j]]}" for k in known)
-                limit = among[known[0]][2][first, j] if known else math.nan
+                usual = "".join(
+                    f"<td>{texts[among[k].medians[first, j]]}, {texts[among[k].p99s[first, j]]}" for k in known
+                )
+                limit = among[known[0]].p99s[first, j] if known else math.nan
                 own = "".join(
                     f"<td><b>{texts[values[number][j]]}</b>" if values[number][j] > limit
                     else f"<td>{texts[values[number][j]]}"
                     for number in compared
                 )  # fmt: skip
-                lines.append(f"<tr><th>{self._cells[j]}{bands}{own}")
+                lines.append(f"<tr><th>{self._cells[j]}{usual}{own}")
             # The table consists of numbers, days, and names that the macro has escaped.
             return Markup("\n".join(lines))  # noqa: S704
 

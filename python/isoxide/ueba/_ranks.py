@@ -14,6 +14,7 @@ from isoxide._ranks.api import rank_features
 from isoxide._ranks.groups import members
 from isoxide._ranks.options import MIN_GROUP, RankOptions
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
+from isoxide.ueba._size import SizeBands
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
@@ -28,11 +29,13 @@ class Scope(NamedTuple):
     entity: str
     #: Name of the reference table; None if it is the table that the findings come from.
     source: str | None = None
+    #: Bands of similar size, if they are the groups.
+    size: SizeBands | None = None
 
     @classmethod
-    def other(cls, table: FeatureTable, groups: str | None, entity: str) -> Scope:
+    def other(cls, table: FeatureTable, groups: str | None, entity: str, size: SizeBands | None = None) -> Scope:
         """Return the scope of ranks among the rows of another table."""
-        return cls(groups, entity, "the reference table" if table.source is None else Path(table.source).name)
+        return cls(groups, entity, "the reference table" if table.source is None else Path(table.source).name, size)
 
     def all_rows(self, n_rows: int) -> str:
         """Describe all rows of the table."""
@@ -43,12 +46,17 @@ class Scope(NamedTuple):
         if self.groups is None:
             return self.all_rows(n_rows)
         of = "" if self.source is None else f" of {self.source}"
+        if self.size is not None:
+            return f"the rows{of} of similar size (bands of {self.size.feature})"
         return f"the rows{of} with the same {self.groups}"
 
     def group(self, label: Any, n_rows: int, n_days: int, *, is_large: bool) -> str:
         """Describe the rows that a finding is ranked among, or the reason why it has no ranks."""
         is_history = self.groups == self.entity
         of = "" if self.source is None else f" of {self.source}"
+        if self.size is not None:
+            of_size = f"{of} of similar size ({self.size.feature} {label})"
+            return f"the {n_rows:,} rows{of_size}" if is_large else f"no ranks: {_counted(n_rows, 'row')}{of_size}"
         if not is_large:
             if is_history:
                 return f"no ranks: {_counted(n_days, 'day')} of history{of and f' in {self.source}'}"
@@ -59,7 +67,7 @@ class Scope(NamedTuple):
 
     def missing(self) -> str:
         """Describe why a finding without a group label has no ranks."""
-        return f"no ranks: no value in {self.groups}"
+        return f"no ranks: no value in {self.groups if self.size is None else self.size.feature}"
 
 
 def _label(label: Any) -> str:
@@ -72,7 +80,8 @@ def _counted(number: int, noun: str) -> str:
 
 def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
     """Return the manifest's entry about ranks: the options, and the rows that values are ranked among."""
-    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
+    size = {} if scope.size is None else {"size": scope.size.to_dict()}
+    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows, **size}
 
 
 class Ranked(NamedTuple):

@@ -136,6 +136,10 @@ class Reference:
         """Return the number of a population, or None if the reference does not have it."""
         return self._numbers.get((scope, label))
 
+    def labels(self, scope: str) -> list[str | None]:
+        """Return the labels of the populations of a scope, in the order of the reference."""
+        return [label for own, label in self._numbers if own == scope]
+
     def history(self, entity: str | None) -> tuple[Any, int]:
         """Return the first day of an entity, and its number of days; None and 0 if the entity is not known."""
         k = self._of_entity.get(entity)

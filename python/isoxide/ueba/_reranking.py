@@ -14,6 +14,7 @@ from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows, ranking
+from isoxide.ueba._size import SizeBands, asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["rerank"]
@@ -38,11 +39,12 @@ def rerank(
     if table is None and reference is None:
         raise ValueError("give the table that the findings come from, or another table as reference")
     positions = None if table is None else _positions(findings, table, options.groups)
+    labels = reference_labels = None
     if reference is None:
         assert table is not None and positions is not None  # noqa: PT018 (both follow from the above)
-        scope = Scope(options.groups, table.entity)
-        labels = reference_labels = None
-        if options.groups is not None:
+        size = _size_bands(findings, table, options, "the table")
+        scope = Scope(options.groups, table.entity, size=size)
+        if options.groups is not None and size is None:
             reference_labels = _labels(table, options.groups, "the table").tolist()
             labels = [reference_labels[position] for position in positions]
         if findings.features != list(table.features):
@@ -50,12 +52,14 @@ def rerank(
         rows, ranked_among = table.X.iloc[positions], table
     else:
         rows, ranked_among = _values(findings, reference), reference
-        scope = Scope.other(reference, options.groups, reference.entity)
-        labels = reference_labels = None
-        if options.groups is not None:
+        size = _size_bands(findings, reference, options, "reference")
+        scope = Scope.other(reference, options.groups, reference.entity, size)
+        if options.groups is not None and size is None:
             # As text, equal labels are equal in both tables even if the dtypes of the columns differ.
             reference_labels = _labels(reference, options.groups, "reference").tolist()
             labels = text_labels(_labels_of_findings(findings, table, positions, options.groups), options.groups)
+    if size is not None:
+        labels, reference_labels = size.labels_of(rows), size.labels_of(ranked_among.X)
     statistics = TableQuantiles(ranked_among.X[findings.features], [])
     if reference is None:
         _check_typical(findings, statistics.typical())
@@ -94,6 +98,13 @@ def _values(findings: FindingsData, reference: FeatureTable) -> pd.DataFrame:
         raise ValueError(f"reference has no feature {missing[0]!r}, which the findings have")
     refuse_infinite([name for name in reference.profile.infinite if name in findings.features])
     return pd.DataFrame(findings.values, columns=pd.Index(findings.features))
+
+
+def _size_bands(findings: FindingsData, table: FeatureTable, options: RankOptions, argument: str) -> SizeBands | None:
+    """Return the bands of similar size of a table, if `groups` asks for them."""
+    if not asks_for_size(options.groups, table.frame.columns, argument):
+        return None
+    return size_of_frame(table.X[findings.features], table.profile, options.min_group)
 
 
 def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:

@@ -21,21 +21,21 @@ from isoxide._common.format import format_value
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
-from isoxide.ueba._rules import FLAGS
+from isoxide.ueba._reasons import Reason, ordered_reasons
+from isoxide.ueba._size_remarks import remark_text
 from isoxide.ueba._texts import rank_descriptions
 
 __all__ = [
     "Population",
-    "Reason",
     "Sentences",
     "Style",
     "counted_entities",
     "entities_word",
+    "everyone",
     "frequent_features",
+    "listed_reasons",
     "populations",
-    "reasons_of",
     "rule_words",
-    "unit_of_rows",
 ]
 
 #: Number of further reasons that a sentence names.
@@ -46,7 +46,7 @@ _NO_RANKS = "no ranks: "
 class Population(NamedTuple):
     """Rows that the values of findings are compared with."""
 
-    #: ``"all"``, ``"group"``, ``"peers"`` or ``"history"``.
+    #: ``"all"``, ``"group"``, ``"peers"``, ``"size"`` or ``"history"``.
     kind: str
     #: Description for the head of a column; it can contain names of columns.
     label: str
@@ -58,15 +58,6 @@ class Population(NamedTuple):
     p99s: NDArray[np.float64]
     #: For each finding, the reason why it has no ranks, or an empty text.
     missing: list[str]
-
-
-class Reason(NamedTuple):
-    """Listed feature of a finding, with the listed features that move together with it."""
-
-    feature: int
-    related: list[int]
-    #: Share of the whole family in what makes the finding anomalous, or None if it is not known.
-    share: float | None
 
 
 class Style(NamedTuple):
@@ -85,7 +76,10 @@ def populations(findings: FindingsData) -> list[Population]:
     overall, by_finding = rank_descriptions(findings)
     groups, entity = findings.ranking.get("groups"), findings.entity
     kind = "all" if groups is None else "history" if groups == entity else "group"
-    whose = {"all": "everyone's", "history": f"this {entity}'s", "group": f"this {groups}'s"}[kind]
+    if kind != "all" and findings.ranking.get("size") is not None:
+        kind = "size"
+    similar = f"{findings._unit}s of similar size"
+    whose = {"all": "everyone's", "history": f"this {entity}'s", "group": f"this {groups}'s", "size": similar}[kind]
     main = Population(
         kind,
         overall,
@@ -97,6 +91,7 @@ def populations(findings: FindingsData) -> list[Population]:
     )
     labels = {
         "peers": (f"same {(findings.manifest.get('model') or {}).get('groups') or 'group'}", "the peers'"),
+        "size": (similar, similar),
         "history": (f"this {entity} before", f"this {entity}'s"),
     }
     others = [
@@ -105,6 +100,13 @@ def populations(findings: FindingsData) -> list[Population]:
         if name in labels
     ]
     return [main, *others]
+
+
+def everyone(findings: FindingsData) -> Population:
+    """Return all rows as the population of findings that are ranked within groups; it has no percentiles."""
+    shape = len(findings), len(findings.features)
+    medians, p99s = (np.broadcast_to(findings.reference[name].to_numpy(), shape) for name in ("median", "p99"))
+    return Population("all", "all rows", "everyone's", np.full(shape, np.nan), medians, p99s, [""] * len(findings))
 
 
 def _compared(kind: str, label: str, whose: str, ranked: Ranked, n_features: int) -> Population:
@@ -117,12 +119,6 @@ def _compared(kind: str, label: str, whose: str, ranked: Ranked, n_features: int
 def _missing(among: list[str]) -> list[str]:
     """Return the reasons why findings have no ranks, such as "2 days of history"; empty texts for those with ranks."""
     return [text.removeprefix(_NO_RANKS) if text.startswith(_NO_RANKS) else "" for text in among]
-
-
-def unit_of_rows(findings: FindingsData) -> str:
-    """Return what a row of the table is called: a day, unless times have an hour."""
-    times = findings.frame[findings.time]
-    return "day" if bool((times == times.dt.normalize()).all()) else "row"
 
 
 def entities_word(entity: str) -> str:
@@ -166,8 +162,8 @@ def rule_words(code: str, unit: str) -> str:
     return code
 
 
-def reasons_of(findings: FindingsData, listed: list[list[int]], cutoff: float) -> list[list[Reason]]:
-    """Return the reasons of each finding, the one with the largest share first.
+def listed_reasons(findings: FindingsData, listed: list[list[int]], cutoff: float) -> list[list[Reason]]:
+    """Return the reasons of each finding that a report lists, in the order of `ordered_reasons`.
 
     Parameters
     ----------
@@ -180,32 +176,13 @@ def reasons_of(findings: FindingsData, listed: list[list[int]], cutoff: float) -
         last.
     """
     explained, shares = findings.explained, findings.shares
-    families = [] if explained is None else explained.families
-    family_of = {j: members for members in families for j in members}
-    flags = _flags(findings)
-    percentiles = findings.percentiles.tolist()
-    own_shares = None if shares is None else shares.tolist()
-    result = []
-    for number, features in enumerate(listed):
-        groups: dict[int, list[int]] = {}
-        for j in features:
-            groups.setdefault(family_of[j][0] if j in family_of else j, []).append(j)
-        reasons, is_weak = [], {}
-        for members in groups.values():
-            share = None
-            if own_shares is not None:
-                share = math.fsum(own_shares[number][j] for j in family_of.get(members[0], members))
-            reasons.append(Reason(members[0], members[1:], share))
-            is_weak[members[0]] = members[0] in flags or not percentiles[number][members[0]] >= cutoff
-        # Sorting is stable: without shares, reasons are in the order of the features.
-        reasons.sort(key=lambda reason: (is_weak[reason.feature], -(reason.share or 0.0)))
-        result.append(reasons)
-    return result
-
-
-def _flags(findings: FindingsData) -> set[int]:
-    """Return the features that only mark a row, such as ``is_weekend``; they explain nothing by themselves."""
-    return {j for j, name in enumerate(findings.features) if name in FLAGS} if findings.domain_defaults else set()
+    family_of = {} if explained is None else {j: members for members in explained.families for j in members}
+    percentiles, flags = findings.percentiles.tolist(), findings._flag_positions
+    own_shares = [None] * len(findings) if shares is None else shares.tolist()
+    return [
+        ordered_reasons(features, own_percentiles, own, family_of, flags, cutoff)
+        for features, own_percentiles, own in zip(listed, percentiles, own_shares, strict=True)
+    ]
 
 
 def frequent_features(findings: FindingsData, reached: NDArray[np.bool_], max_features: int) -> list[tuple[int, int]]:
@@ -221,7 +198,7 @@ def frequent_features(findings: FindingsData, reached: NDArray[np.bool_], max_fe
         Maximum number of features.
     """
     counts = reached.sum(axis=0)
-    counts[sorted(_flags(findings))] = 0
+    counts[sorted(findings._flag_positions)] = 0
     families = [] if findings.explained is None else findings.explained.families
     for family in families:
         best = max(family, key=lambda j: (counts[j], -j))
@@ -241,15 +218,22 @@ class Sentences:
         Rows that values are compared with, from `populations`.
     style : Style
         How the format writes names and numbers.
+    cutoff : float
+        Percentile from which a value is unusual.
     """
 
-    def __init__(self, findings: FindingsData, among: list[Population], style: Style) -> None:
-        self._style, self._unit, self._flags = style, unit_of_rows(findings), _flags(findings)
+    def __init__(self, findings: FindingsData, among: list[Population], style: Style, cutoff: float) -> None:
+        self._style, self._unit, self._flags = style, findings._unit, findings._flag_positions
         self._values, self._directions = findings.values.tolist(), findings.directions.tolist()
-        # The own history says most, then the peers, then all rows.
+        # The own history says most, then the peers or rows of similar size, then all rows.
         by_kind = {population.kind: population for population in among}
-        ordered = [by_kind[kind] for kind in ("history", "peers", "group", "all") if kind in by_kind]
-        self._among = [(style.text(p.whose), p.medians.tolist(), p.p99s.tolist()) for p in ordered]
+        if among[0].kind == "size":
+            by_kind["all"] = everyone(findings)
+        ordered = [by_kind[kind] for kind in ("history", "peers", "group", "size", "all") if kind in by_kind]
+        self._among = [(p.kind, style.text(p.whose), p.medians.tolist(), p.p99s.tolist()) for p in ordered]
+        self._remarks = findings._size_remarks(cutoff)
+        size = findings.size_bands
+        self._size = -1 if size is None else findings.features.index(size.feature)
 
     def write(self, number: int, reasons: list[Reason]) -> str:
         """Return the sentence about a finding."""
@@ -262,7 +246,8 @@ class Sentences:
             named.append(f"{n_more} more")
         if named:
             text += f" Also {', '.join(named[:-1])}{' and ' if len(named) > 1 else ''}{named[-1]}."
-        return text
+        remark = self._remarks[number]
+        return text if remark is None else f"{text} {remark_text(remark, self._unit, self._size, self._style.name)}"
 
     def _subject(self, number: int, j: int) -> str:
         value, name = self._values[number][j], self._style.name(j)
@@ -277,7 +262,7 @@ class Sentences:
         if j in self._flags:
             return ""
         parts: list[str] = []
-        for whose, medians, p99s in self._among:
+        for kind, whose, medians, p99s in self._among:
             median, p99 = medians[number][j], p99s[number][j]
             if math.isnan(median):
                 continue
@@ -287,7 +272,8 @@ class Sentences:
             # The 99th percentile says nothing about a value that is low.
             is_low = self._directions[number][j] < 0 or math.isnan(p99)
             rare = "" if is_low else f" (1 {self._unit} in 100: {format_value(p99)})"
-            parts.append(f"{whose} usual {self._unit} is {format_value(median)}{rare}")
+            usual = f"the usual {self._unit} of similar size" if kind == "size" else f"{whose} usual {self._unit}"
+            parts.append(f"{usual} is {format_value(median)}{rare}")
         return f"; {', '.join(parts)}" if parts else ""
 
     def _related(self, number: int, members: list[int]) -> str:
@@ -300,6 +286,8 @@ class Sentences:
         """Return a further reason with the usual value of the most telling population."""
         if j in self._flags:
             return self._subject(number, j)
-        known = [(whose, medians[number][j]) for whose, medians, _ in self._among if not math.isnan(medians[number][j])]
+        known = [
+            (whose, medians[number][j]) for _, whose, medians, _ in self._among if not math.isnan(medians[number][j])
+        ]
         usual = f" ({known[0][0]} {format_value(known[0][1])})" if known else ""
         return f"{self._subject(number, j)}{usual}"

@@ -140,8 +140,9 @@ def rank_descriptions(findings: FindingsData) -> tuple[str, list[str] | None]:
 def notes(findings: FindingsData) -> list[str]:
     """Return the notes on the table, such as data-quality warnings, without repetitions."""
     profile = findings.manifest.get("profile") or {}
+    size = [] if findings.size_bands is None else [findings.size_bands.note()]
     # Findings of earlier versions have the notes in only one of the two places.
-    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(profile.get("notes") or [])]))
+    return list(dict.fromkeys([*size, *(findings.manifest.get("notes") or []), *(profile.get("notes") or [])]))
 
 
 def left_out(findings: FindingsData) -> list[tuple[str, str]]:

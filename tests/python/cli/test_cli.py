@@ -492,7 +492,7 @@ def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected
 #: Functions that change a table, and what `detect` prints about the changed one.
 UNUSUAL_TABLES = {
     "one day": (lambda f: f[f["day"] == f["day"].iloc[0]], "all rows belong to one day"),
-    "no values": (lambda f: f.assign(empty=float("nan")), "1 columns have no values and were left out: empty"),
+    "no values": (lambda f: f.assign(empty=float("nan")), "1 column has no values and was left out: empty"),
     "text": (lambda f: f.assign(role="staff"), "rows of 25 entities"),
 }
 
@@ -781,3 +781,17 @@ def test_two_runs_into_one_folder_leave_the_files_of_one_run(folder, tmp_path):
     text = Done("report", next(out.glob("*.json")), "--out", tmp_path / "r").ok()
     assert f"anomaly score above {-result.manifest['offset']:.4f}" in text
     assert next(out.glob("*.md")).read_text() == next((tmp_path / "r").glob("*.md")).read_text()
+
+
+@pytest.mark.parametrize("writer", ["isoxide.ueba._findings.write_csv", "pyarrow.parquet.write_table"])
+def test_a_full_disk_is_told_with_the_folder(folder, tmp_path, monkeypatch, writer):
+    """Files are written to a private folder at first, and the system names no file."""
+
+    def full(*arguments, **options):
+        raise OSError(28, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+    monkeypatch.setattr(writer, full)
+    out = tmp_path / "out"
+    done = Done("detect", folder / "features.csv", *NAMES, "--contamination", 0.03, "--out", out)
+    assert done.failed(f"isoxide: error: {out}: No space left on device\n")
+    assert not out.exists()

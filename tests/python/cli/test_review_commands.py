@@ -101,7 +101,7 @@ def test_decisions_that_were_not_used_are_told(base, tmp_path):
     assert done.returncode == 0
     assert notes(done) == [
         "isoxide: note: 5 of 7 decisions have expired: emp000, emp001, emp002 and 2 more",
-        "isoxide: note: 1 of 7 decisions are about none of the findings: nobody",
+        "isoxide: note: 1 of 7 decisions is about none of the findings: nobody",
     ]
     assert result(tmp_path / "out").n_hidden > 1
 

@@ -17,7 +17,7 @@ import pytest
 from isoxide import IsolationForest, stream, ueba
 from isoxide._common import files as files_module
 from isoxide._common import locks
-from isoxide._common.files import FileSet, clear_leftovers, replace_file
+from isoxide._common.files import FileSet, clear_leftovers, named_if_full, replace_file
 
 pytestmark = [
     pytest.mark.not_parallel(reason="it starts processes"),
@@ -203,9 +203,22 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         assert mode(temporary) == 0o600
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as told:
         replace_file(path, fail)
+    assert told.value.filename == str(path)
     assert (path.read_text(), names(tmp_path)) == ("old", ["file"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_errors_about_space_name_what_was_written(tmp_path, number):
+    """The outer name holds: a file in a private folder says nothing."""
+    with pytest.raises(OSError, match=f"{os.strerror(number)}: '{tmp_path}'$") as told:  # noqa: SIM117
+        with named_if_full(tmp_path), named_if_full(tmp_path / "file"):
+            raise OSError(number, "Error writing bytes to file", str(tmp_path / "temporary"))
+    assert (told.value.errno, told.value.filename) == (number, str(tmp_path))
+    # Other errors stay as they are.
+    with pytest.raises(PermissionError, match=r"not allowed$"), named_if_full(tmp_path):
+        raise PermissionError(errno.EACCES, "not allowed")
 
 
 # Sets of files

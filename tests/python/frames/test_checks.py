@@ -174,3 +174,13 @@ def test_constant_columns_are_told_once():
 def test_the_table_that_ships_has_one_counter_and_no_other_suspicious_feature():
     profile = ueba.read_table(load_enron(), entity="actor", time="day").profile
     assert (profile.growing, profile.label_like, profile.equal, profile.id_like) == (["n_prior_days"], [], [], [])
+
+
+def test_a_flag_that_is_not_reset_is_no_counter():
+    """In a table of few days a weekend may come last, and a flag may be set once."""
+    days = pd.date_range("2025-01-02", periods=3)
+    rows = [(f"a{i:02}", day, k, 2 * k) for i in range(40) for k, day in enumerate(days)]
+    frame = pd.DataFrame(rows, columns=["actor", "day", "n_prior", "n_total"])
+    frame["is_weekend"] = (frame["day"].dt.day_of_week >= 5).astype(int)
+    frame["is_late"] = (frame["day"] > days[0]).astype(int) * 7
+    assert ueba.read_table(frame, entity="actor", time="day").profile.growing == ["n_prior", "n_total"]

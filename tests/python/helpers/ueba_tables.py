@@ -36,3 +36,26 @@ def users_of(frame):
             "department": ["Research, Berlin" if i % 2 else "Sales" for i in range(len(actors))],
         }
     )
+
+
+def sized_days(seed, *, n=1800, missing=0.0):
+    """Return actor-days of very different sizes: counts that rise with ``n_files``, others that do not, and a share."""
+    rng = np.random.default_rng(seed)
+    files = np.floor(rng.lognormal(1.5, 1.4, n)).clip(max=2000)
+    frame = pd.DataFrame(
+        {
+            "actor": [f"actor{i % 30:02}" for i in range(n)],
+            "day": pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(n) // 30, unit="D"),
+            "n_reads": rng.binomial(files.astype(int), 0.5),
+            "n_files": files,
+            "n_writes": rng.binomial(files.astype(int), 0.3),
+            "n_hosts": rng.poisson(np.sqrt(files)).astype(np.float32),
+            "n_tickets": rng.poisson(2, n),
+            "share": rng.normal(size=n),
+            "is_weekend": rng.integers(0, 2, n),
+        }
+    )
+    for row in rng.choice(n, 12, replace=False):
+        frame.loc[row, ["n_tickets", "n_hosts"]] = rng.integers(60, 99, 2)
+    frame.loc[rng.random(n) < missing, "n_files"] = np.nan
+    return frame

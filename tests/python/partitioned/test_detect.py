@@ -36,6 +36,8 @@ N_PARTITIONS = (1, 2, 7, 64)
         {"contamination": 0.02, "groups": "team", "min_group": 3},
         {"contamination": 0.02, "groups": "is_weekend", "nan_policy": "propagate"},
         {"contamination": 0.02, "groups": "actor", "min_group": 10**6},
+        {"contamination": 0.02, "groups": "size"},
+        {"contamination": 0.02, "groups": "size", "min_group": 130, "tail": "both", "nan_policy": "propagate"},
         {"top": 7},
         {"threshold": -0.9},
         {"threshold": -0.04},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isoxide._cli._parser import ENTITY_NAMES
+from isoxide._cli._options import ENTITY_NAMES
 from isoxide.ueba._entity_type import ENTITY_TYPES, entity_type_of, is_address
 
 

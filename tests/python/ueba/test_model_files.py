@@ -95,6 +95,9 @@ def test_missing_files_are_refused(folder, name):
         (lambda d: d["provenance"].pop("profile"), "'provenance' must have the entries"),
         (lambda d: d["settings"].update(bands=[3, 2, 1]), "must ascend"),
         (lambda d: d["training"].update(rows=5), "another number of rows"),
+        (lambda d: d["training"].update(has_zone="yes"), "'has_zone' must be true or false"),
+        (lambda d: d.update(size={"feature": "n_0", "edges": [2], "n_counts": 2, "explained": 0.1}), "similar size"),
+        (lambda d: d.update(size={"feature": "n_0"}), "'size' must have the entries"),
         (lambda d: d["training"].update(rows="many"), "'training' is 'many', but must be an integer"),
         (lambda d: d["training"].update(first_day="soon"), "'first_day' is 'soon', but must be a day"),
         (lambda d: d.update(files=[]), "is damaged"),
@@ -205,11 +208,13 @@ def test_a_full_disk_leaves_the_earlier_model(model, folder, monkeypatch):
     before = contents(folder)
 
     def full(self, data):
-        raise OSError(28, os.strerror(28), str(self))
+        # Only opening a file names it; writing to it does not.
+        raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as told:
         model.save(folder)
+    assert told.value.filename == str(folder)
     monkeypatch.undo()
     assert contents(folder) == before
 

@@ -1,5 +1,7 @@
 """Findings of a new day: each number is the one that scipy and pandas compute from the training rows."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy.stats import percentileofscore
 
 from isoxide import IsolationForest, ueba
+from isoxide.ueba._identifiers import document_id
 from ueba_tables import actor_days
 
 NAMES = {"entity": "actor", "time": "day"}
@@ -275,3 +278,50 @@ def test_the_profile_tells_which_features_the_model_uses(model, later):
     assert profile["left_out"] == {"team": "text"} | dict.fromkeys(["extra", "is_fraud"], "not a feature of the model")
     assert "extra" not in profile["constant"]
     assert profile["label_like"] == profile["equal"] == []
+
+
+def test_warnings_about_training_do_not_concern_a_new_day(model, later):
+    """A single row has constant and equal features and one day; a feature without values is missing, not left out."""
+    table = ueba.read_table(later.head(1).assign(share_2=np.nan, n_1=later["n_0"]), **NAMES)
+    assert "features are constant" in str(table.profile)
+    assert table.profile.left_out["share_2"] == "no values"
+    findings = model.detect(table)
+    assert findings.manifest["notes"] == []
+    profile = ueba.TableProfile(**findings.manifest["profile"])
+    assert sorted(profile.features) == sorted(model.features)
+    assert profile.nan_share["share_2"] == 1.0
+    assert "share_2" not in profile.left_out
+    day = later["day"].iloc[0].date()
+    assert str(profile).splitlines()[0] == f"1 row of 1 entity on 1 day ({day}), {len(model.features)} features"
+    assert "note:" not in str(profile)
+
+
+@pytest.mark.parametrize("has_zone", [True, False])
+def test_times_with_a_zone_in_only_one_of_the_tables_are_told(old, later, tmp_path, has_zone):
+    """The identifiers of findings depend on it."""
+
+    def read(frame, *, zoned):
+        return ueba.read_table(frame.assign(day=frame["day"].dt.tz_localize("UTC")) if zoned else frame, **NAMES)
+
+    trained = ueba.Model.fit(read(old, zoned=has_zone), contamination=0.05, n_estimators=20)
+    model = ueba.Model.load(trained.save(tmp_path / "model"))
+    assert model.training["has_zone"] is has_zone
+    same = model.detect(read(later, zoned=has_zone))
+    assert not any("time zone" in note for note in same.manifest["notes"])
+    expected = "trained on times with a time zone, but" if has_zone else "trained on times without a time zone, but"
+    with pytest.warns(UserWarning, match=expected):
+        findings = model.detect(read(later, zoned=not has_zone))
+    assert expected in findings.manifest["notes"][0]
+    assert not set(findings.frame["finding_id"]) & set(same.frame["finding_id"])
+    # A model of an early version does not say it.
+    path = tmp_path / "model" / "model.json"
+    document = json.loads(path.read_text())
+    del document["training"]["has_zone"]
+    document["id"] = document_id(
+        {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance")}
+    )
+    path.write_text(json.dumps(document))
+    early = ueba.Model.load(tmp_path / "model")
+    assert early.training["has_zone"] is None
+    assert early.id == document["id"]
+    assert early.detect(read(later, zoned=not has_zone)).manifest["notes"] == []

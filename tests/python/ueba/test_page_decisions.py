@@ -9,7 +9,6 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-import page_browser
 from hostile_names import HOSTILE
 from isoxide import ueba
 from ueba_tables import actor_days
@@ -19,13 +18,6 @@ pytestmark = [
     pytest.mark.not_parallel(reason="one browser for all"),
     pytest.mark.current_versions(reason="the report does not depend on scikit-learn"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = page_browser.start(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,9 @@ from isoxide.ueba._sentences import (
     counted_entities,
     entities_word,
     frequent_features,
+    listed_reasons,
     populations,
-    reasons_of,
     rule_words,
-    unit_of_rows,
 )
 from isoxide.ueba._shares import Explained
 from isoxide.ueba._texts import shown_features
@@ -48,8 +47,8 @@ def findings_of_model(frame, last, **options):
 
 def sentence(findings, number=0, cutoff=99.0):
     style = Style(lambda j: findings.features[j], str, lambda text: f"*{text}*")
-    reasons = reasons_of(findings, shown_features(findings, findings.selected(cutoff)), cutoff)
-    return Sentences(findings, populations(findings), style).write(number, reasons[number])
+    reasons = listed_reasons(findings, shown_features(findings, findings.selected(cutoff)), cutoff)
+    return Sentences(findings, populations(findings), style, cutoff).write(number, reasons[number])
 
 
 def typical(values, statistic):
@@ -97,14 +96,14 @@ def test_a_family_has_one_reason_with_its_whole_share():
     (family,) = findings.families
     assert sorted(family) == ["bytes", "files", "reads"]
     listed = [findings.order[0].tolist()]
-    (reasons,) = reasons_of(findings, listed, 0.0)
+    (reasons,) = listed_reasons(findings, listed, 0.0)
     members = {findings.features[j] for j in (reasons[0].feature, *reasons[0].related)}
     assert members == set(family)
     positions = [findings.features.index(name) for name in family]
     assert reasons[0].share == pytest.approx(findings.shares[0, positions].sum())
     assert [findings.features[reason.feature] for reason in reasons[1:]] == ["hosts"]
     # Not all members need be listed, but the share is that of the whole family.
-    (reasons,) = reasons_of(findings, [[positions[0]]], 0.0)
+    (reasons,) = listed_reasons(findings, [[positions[0]]], 0.0)
     assert reasons[0].related == []
     assert reasons[0].share == pytest.approx(findings.shares[0, positions].sum())
 
@@ -121,7 +120,7 @@ def test_reasons_are_in_the_order_of_shares_and_flags_come_last():
     listed = [[j["files"], j["is_weekend"], j["hosts"]]] * len(findings)
 
     def ordered():
-        return [findings.features[reason.feature] for reason in reasons_of(findings, listed, 0.0)[0]]
+        return [findings.features[reason.feature] for reason in listed_reasons(findings, listed, 0.0)[0]]
 
     assert ordered() == ["hosts", "files", "is_weekend"]
     assert sentence(findings, cutoff=0.0).endswith("is_weekend is set.")
@@ -153,9 +152,9 @@ def test_frequent_features_are_one_per_family_without_flags():
 def test_rows_of_a_table_of_times_are_not_called_days():
     frame, last = table()
     findings = findings_of_model(frame, last)
-    assert unit_of_rows(findings) == "day"
+    assert findings._unit == "day"
     findings.frame["day"] += pd.Timedelta("3h")
-    assert unit_of_rows(findings) == "row"
+    assert findings._unit == "row"
     assert "this person's usual row is" in sentence(findings)
 
 

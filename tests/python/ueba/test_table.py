@@ -57,7 +57,7 @@ def test_the_profile_describes_gaps_and_unusual_columns(frame):
     assert profile.nan_share == {"share_0": 3 / len(frame)}
     assert profile.left_out["empty"] == "no values"
     assert profile.left_out["role"] == "text"
-    for text in ("1 days have no rows", "row_id", "same", "infinite", "no values"):
+    for text in ("1 day has no rows", "row_id", "same", "infinite", "no values"):
         assert text in str(profile)
 
 
