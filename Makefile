@@ -46,6 +46,7 @@ DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
 RELEASE := .venv-release
+DOCS := .venv-docs
 # All processors run tests, each its own files. More than four processes would need much memory.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -361,13 +362,13 @@ notices:
 	$(PYTHON) packaging/notices.py
 
 # Builds the pages of docs/ as a site; a warning, such as that of a link that leads nowhere, is an error.
-docs: $(RELEASE)/.docs
-	$(RELEASE)/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+docs: $(DOCS)/.docs
+	$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf dist docs/_build $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+	rm -rf dist docs/_build $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) $(DOCS) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
 
-$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python: %/bin/python:
+$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python $(DOCS)/bin/python: %/bin/python:
 	@echo 'Making the environment $*.'
 	@$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
 
@@ -416,8 +417,9 @@ $(RELEASE)/.release: $(RELEASE)/bin/python pyproject.toml
 	$(call INSTALL,$(RELEASE),--group release)
 	@touch $@
 
-$(RELEASE)/.docs: $(RELEASE)/bin/python pyproject.toml
-	$(call INSTALL,$(RELEASE),--group docs)
+# The reference is read from the docstrings, and the gallery runs: both need the package, in place, with a core that builds fast.
+$(DOCS)/.docs: $(DOCS)/bin/python pyproject.toml $(RUST_SOURCES)
+	$(call INSTALL,$(DOCS),--editable '.[dask$(COMMA)plots$(COMMA)ueba]' --group docs)
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)

@@ -19,22 +19,54 @@ extensions = ["myst_parser"]
 # Links to headings, such as `tables.md#dates-and-times`, work as in the repository's host.
 myst_heading_anchors = 4
 exclude_patterns = ["_build"]
+
+html_theme = "pydata_sphinx_theme"
 html_title = f"isoxide {release}"
+html_theme_options = {
+    "github_url": SOURCE,
+    "logo": {"text": "isoxide"},
+    "header_links_before_dropdown": 6,
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+}
+html_show_sourcelink = False
+
+
+def _address(path: str, heading: str, folder: Path, page_folder: Path) -> str | None:
+    """Return the address for a link in a document of `folder`, or None if the link can stay as it is."""
+    target = (folder / path).resolve()
+    if not target.exists():
+        return None
+    if target.is_relative_to(DOCS):
+        return None if folder == page_folder else target.relative_to(page_folder).as_posix() + heading
+    return f"{SOURCE}/blob/main/{target.relative_to(ROOT).as_posix()}{heading}"
+
+
+def _with_addresses(text: str, folder: Path, page_folder: Path) -> str:
+    """Return a document of `folder`, shown as a page of `page_folder`, with links that lead where they do in the repository."""
+
+    def link(match: re.Match[str]) -> str:
+        address = _address(match[1], match[2] or "", folder, page_folder)
+        return match[0] if address is None else f"]({address})"
+
+    return re.sub(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)\s]+)?\)", link, text)
 
 
 def link_to_repository(app: Sphinx, name: str, source: list[str]) -> None:
     """Let links to files outside docs/ lead to the repository, since these files are no pages."""
+    folder = Path(app.env.doc2path(name)).parent
+    source[0] = _with_addresses(source[0], folder, folder)
 
-    def address(match: re.Match[str]) -> str:
-        path, heading = match[1], match[2] or ""
-        target = (Path(app.env.doc2path(name)).parent / path).resolve()
-        if not target.exists() or target.is_relative_to(DOCS):
-            return match[0]
-        return f"]({SOURCE}/blob/main/{target.relative_to(ROOT).as_posix()}{heading})"
 
-    source[0] = re.sub(r"\]\((\.\./[^)#\s]+)(#[^)\s]+)?\)", address, source[0])
+def link_included(app: Sphinx, path: Path, name: str, source: list[str]) -> None:
+    """Let links of an included file lead to pages of the site, or to the repository."""
+    page_folder = Path(app.env.doc2path(name)).parent
+    source[0] = _with_addresses(source[0], (Path(app.srcdir) / path).resolve().parent, page_folder)
 
 
 def setup(app: Sphinx) -> None:
     """Connect what Sphinx calls."""
     app.connect("source-read", link_to_repository)
+    app.connect("include-read", link_included)
