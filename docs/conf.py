@@ -1,6 +1,8 @@
 """Settings of Sphinx; `make docs` builds the pages into docs/_build/html."""
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import tomllib
@@ -15,10 +17,22 @@ author = "The isoxide developers"
 copyright = f"2026, {author}"
 release = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 # Links to headings, such as `tables.md#dates-and-times`, work as in the repository's host.
 myst_heading_anchors = 4
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# The docstrings of members are on the page of their class; types are described in the docstrings, in words.
+numpydoc_show_class_members = False
+autodoc_typehints = "none"
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+# Spark is large and needs Java, and its part of the package is read without it.
+autodoc_mock_imports = ["py4j", "pyspark.errors", "pyspark.sql"]
+sys.modules["pyspark"] = pyspark = types.ModuleType("pyspark")
+pyspark.__version__, pyspark.__path__ = "4", []
+pyspark.StorageLevel = pyspark.TaskContext = type("Absent", (), {})
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"isoxide {release}"

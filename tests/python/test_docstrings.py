@@ -24,6 +24,8 @@ MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Results of functions. They need no example, since those of the functions show them.
 RESULT_CLASSES = {"Explanation", "FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
 PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
+#: Documents with examples.
+DOCUMENTS = sorted(path.name for path in (ROOT / "docs").glob("*.md") if ">>> " in path.read_text(encoding="utf-8"))
 PUBLIC = [*((module, name) for module in PUBLIC_MODULES for name in module.__all__), (table, "PartitionedTable")]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
@@ -60,7 +62,7 @@ def test_every_description_of_alerts_per_month_says_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["quickstart.md", "large-tables.md", "second-month.md", "explanations.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
     assert results.attempted > 0

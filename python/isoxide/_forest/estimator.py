@@ -119,7 +119,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     n_features_in_ : int
         Number of columns seen by `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns seen by `fit`. The attribute exists only if all names are strings.
 
     estimators_ : list of sklearn.tree.ExtraTreeRegressor
