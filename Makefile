@@ -20,6 +20,10 @@
 #   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-grid,
 #                       bench-docs, bench-goals, bench-kernels, bench-desk and bench-large are described at their definitions.
 #   make demo           Run the users' notebook and the command on the table that ships with the package.
+#   make wheel          Build the wheel and the source distribution into dist/, and check them; `make wheel-test` tries the wheel with
+#                       the Pythons that PYTHONS names, and `make sdist-test` builds and tests the source distribution.
+#   make docs           Build the pages of docs/ as a site into docs/_build/html.
+#   make notices        Write the licences of all linked crates to THIRD-PARTY-NOTICES.txt again, after Cargo.lock has changed.
 #   make clean          Remove the environments and everything that was built.
 #
 # A machine needs make, Rust, and Python with pip and venv: Python 3.10 or newer for `make demo`, 3.11 or newer for the tests.
@@ -35,15 +39,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
-PIP := $(BIN)/python $(PIP_INSTALL)
+# The extras that the tests need; those of the oldest versions do without a notebook.
+TEST_EXTRAS := excel,notebook
+COMMA := ,
 DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
+RELEASE := .venv-release
 # All processors run tests, each its own files. More than four processes would need much memory.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
-SOURCES := pyproject.toml README.md LICENSE $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
+SOURCES := pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES.txt $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
 
 ifneq ($(ISOXIDE_TEST_SEED),)
 override ISOXIDE_TEST_SEED := $(subst random,$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '),$(ISOXIDE_TEST_SEED))
@@ -53,11 +60,14 @@ export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
 .PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-grid bench-docs bench-goals bench-kernels clippy \
-	lint format clean
+	lint format wheel wheel-test sdist-test notices docs clean
 
-# Runs the users' notebook on the table of the package, then the command; both print the paths of their results.
+# Runs the users' notebook on the table of the package, then the command; both print the paths of their results. Both call a row an
+# anomaly if its anomaly score is above 0.63, so their reports have the same findings.
 demo: $(VENV)/.demo
-	$(BIN)/python notebooks/run.py
+	@echo 'Running the notebook notebooks/ueba_anomalies.ipynb on the Enron table; this takes half a minute.'
+	@$(BIN)/python notebooks/run.py
+	@echo 'Running the command on the same table; this takes a few seconds.'
 	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold 0.63 --zscores 'z_*' \
 		--out demo-output/report
 
@@ -72,11 +82,13 @@ test: test-rust test-python
 
 # Tests the core without Python: unit tests, golden vectors, properties, documentation examples.
 test-rust:
+	@echo 'Compiling and running the tests of the core; the first time this takes some minutes.'
 	cargo test --quiet
 
 # Runs all Python tests on the kernel that the package chooses. Then it runs the comparisons with scikit-learn, scipy and golden
 # vectors on each other kernel of this processor, whose names it gets from the package.
 test-python: $(VENV)/.test browser java
+	@echo 'Running the tests of the package; this takes about ten minutes on two cores.'
 	$(BIN)/python $(PYTEST)
 	@set -e; kernels=$$($(BIN)/python -c "from isoxide import _core; print(*{*_core.kernels()} - {_core.kernel()})"); \
 	for kernel in $$kernels; do \
@@ -206,31 +218,42 @@ counts: valgrind
 accept-counts: valgrind
 	$(PYTHON) tests/counts/check.py --accept
 
-# Installs Chromium from Debian's packages, if this runs as root: the HTML report is tested in a browser.
-browser:
-	@{ command -v chromium && command -v chromedriver; } > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y chromium chromium-driver; } \
-		|| { echo 'The HTML report is tested in Chromium, which was not found and could not be installed. On Debian, run as root: apt-get install chromium chromium-driver' >&2; exit 1; }
+# The programs that tests need are taken as they are, and never upgraded. If one is missing and this runs as root on Debian or Ubuntu,
+# apt-get installs it; elsewhere the target says what is missing.
+APT_INSTALL := apt-get install -qq -y --no-upgrade
+CAN_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq
+define MISSING
+{ echo 'This target needs $(1): it was not found, and could not be installed. On Debian or Ubuntu, run as root: apt-get install $(2)' >&2; exit 1; }
+endef
 
-# Installs Java, on which Spark runs, from Debian's or Ubuntu's packages, if this runs as root. PySpark 4 needs Java 17 or newer.
+# The HTML report is tested in Chromium or Chrome. A driver works only with the browser of its version, so an installed Chromium gets the
+# driver of its own version, and no other.
+browser:
+	@{ { command -v chromium || command -v google-chrome; } && command -v chromedriver; } > /dev/null \
+		|| { $(CAN_INSTALL) \
+			&& echo 'Installing what is missing of Chromium and its driver with apt-get; installed packages stay as they are.' \
+			&& if version=$$(dpkg-query --show --showformat='$${Version}' chromium 2> /dev/null) && [ -n "$$version" ]; \
+				then $(APT_INSTALL) chromium "chromium-driver=$$version"; else $(APT_INSTALL) chromium chromium-driver; fi; } \
+		|| $(call MISSING,Chromium and the chromedriver of the same version,chromium chromium-driver)
+
+# Spark runs on Java; PySpark 4 needs Java 17 or newer.
 java:
 	@command -v java > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y openjdk-17-jre-headless; } \
-		|| { echo 'The tests of Spark need Java, which was not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install openjdk-17-jre-headless' >&2; exit 1; }
+		|| { $(CAN_INSTALL) && echo 'Installing Java with apt-get.' && $(APT_INSTALL) openjdk-17-jre-headless; } \
+		|| $(call MISSING,Java 17 or newer,openjdk-17-jre-headless)
 
-# Installs valgrind from Debian's or Ubuntu's packages, if this runs as root.
 valgrind:
 	@command -v valgrind > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y valgrind; } \
-		|| { echo 'This target needs valgrind, which was not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install valgrind' >&2; exit 1; }
+		|| { $(CAN_INSTALL) && echo 'Installing valgrind with apt-get.' && $(APT_INSTALL) valgrind; } \
+		|| $(call MISSING,valgrind,valgrind)
 
-# Installs Rust's standard library for ARM, and a linker and qemu from Debian's or Ubuntu's packages, if this runs as root.
+# ARM needs Rust's standard library for it, a linker and qemu.
 ARM_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 arm-tools:
 	@rustup target list --installed | grep -q '^$(ARM)$$' || rustup target add $(ARM)
 	@{ command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y $(ARM_PACKAGES); } \
-		|| { echo 'This target needs a linker for ARM and qemu, which were not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install $(ARM_PACKAGES)' >&2; exit 1; }
+		|| { $(CAN_INSTALL) && echo 'Installing a linker for ARM and qemu with apt-get.' && $(APT_INSTALL) $(ARM_PACKAGES); } \
+		|| $(call MISSING,a linker for ARM and qemu,$(ARM_PACKAGES))
 
 # Times each step of scoring on each kernel of this processor, and also ranking and growing, without Python. It takes about two minutes
 # with compiling; `cargo bench --bench kernels -- evaluate` times one step.
@@ -286,6 +309,13 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
+	$(BIN)/python packaging/notices.py --check
+	$(BIN)/zizmor --offline --no-progress --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
@@ -298,42 +328,98 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:
-	rm -rf $(VENV) $(DEV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+# Builds what the registry gets. On Linux, zig links the core so that it runs with glibc 2.17 and newer (manylinux2014). auditwheel shows
+# which system libraries the wheel needs, abi3audit that it uses only the stable interface of Python, twine that the registry accepts
+# the metadata, and packaging/wheels.py that licences, bill of materials and modules are in it.
+WHEEL_OPTIONS = $(if $(findstring linux,$(HOST)),--zig --compatibility manylinux2014)
+wheel: $(RELEASE)/.release
+	rm -rf dist
+	@echo 'Compiling the core for the wheel; this takes some minutes.'
+	PATH="$(CURDIR)/$(RELEASE)/bin:$$PATH" $(RELEASE)/bin/maturin build --quiet --release --locked --out dist $(WHEEL_OPTIONS)
+	$(RELEASE)/bin/maturin sdist --out dist
+	$(if $(findstring manylinux,$(WHEEL_OPTIONS)),$(RELEASE)/bin/auditwheel show dist/*.whl)
+	$(RELEASE)/bin/abi3audit --strict --summary dist/*.whl
+	$(RELEASE)/bin/twine check --strict dist/*
+	$(RELEASE)/bin/python packaging/wheels.py check
 
-$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
-	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
+# Installs the wheel with the newest and with the oldest versions of NumPy, scikit-learn, pandas and pyarrow that it takes, with each
+# Python named by PYTHONS, and compares it with scikit-learn and scipy there.
+PYTHONS ?= $(PYTHON)
+wheel-test:
+	$(PYTHON) packaging/wheels.py try $(addprefix --python ,$(PYTHONS))
+
+# Unpacks the source distribution elsewhere, compiles its tests, builds a wheel from it as pip does, and tries that wheel.
+SDIST_FOLDER := target/sdist
+sdist-test:
+	rm -rf $(SDIST_FOLDER) && mkdir -p $(SDIST_FOLDER) && tar -xf dist/isoxide-*.tar.gz -C $(SDIST_FOLDER) --strip-components 1
+	cd $(SDIST_FOLDER) && CARGO_TARGET_DIR=$(CURDIR)/target cargo test --quiet
+	$(PYTHON) -m venv $(SDIST_FOLDER)/.venv
+	$(SDIST_FOLDER)/.venv/bin/python $(PIP_INSTALL) '$(SDIST_FOLDER)[ueba]'
+	cd $(SDIST_FOLDER) && .venv/bin/python -W error $(CURDIR)/packaging/smoke.py
+
+notices:
+	$(PYTHON) packaging/notices.py
+
+# Builds the pages of docs/ as a site; a warning, such as that of a link that leads nowhere, is an error.
+docs: $(RELEASE)/.docs
+	$(RELEASE)/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf dist docs/_build $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+
+$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python: %/bin/python:
+	@echo 'Making the environment $*.'
+	@$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
+
+# Installs into an environment: $(call INSTALL,environment,arguments). Dependency groups need pip 25.1, and a new environment has the
+# pip of its Python, which may be older.
+define INSTALL
+@echo "Installing $(2) into $(1). If sources have changed, Rust compiles the core first, which takes some minutes."
+@$(1)/bin/python $(PIP_INSTALL) 'pip>=25.1'
+@$(1)/bin/python $(PIP_INSTALL) $(2)
+endef
 
 # Installs the package in place: Python imports the files of this folder, and maturin puts the core next to them.
 $(DEV)/.installed: $(DEV)/bin/python pyproject.toml
-	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
-	touch $@
+	$(call INSTALL,$(DEV),--editable '.[$(TEST_EXTRAS)]' --group dev)
+	@touch $@
 
 $(DEV)/.core: $(DEV)/.installed $(RUST_SOURCES)
-	VIRTUAL_ENV=$(CURDIR)/$(DEV) $(DEV)/bin/maturin develop --quiet --skip-install --profile dev-release
-	touch $@
+	@echo 'Compiling the core into python/isoxide.'
+	@VIRTUAL_ENV=$(CURDIR)/$(DEV) $(DEV)/bin/maturin develop --quiet --skip-install --profile dev-release
+	@touch $@
 
 # The package is installed as a user installs it, not in place, so that tests fail if a file is missing from the wheel.
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
-	$(PIP) '.[notebook]'
-	touch $@
+	$(call INSTALL,$(VENV),'.[notebook]')
+	@touch $@
 
 $(VENV)/.test: $(BIN)/python $(SOURCES)
-	$(PIP) '.[test]'
-	touch $@ $(VENV)/.demo
+	$(call INSTALL,$(VENV),'.[$(TEST_EXTRAS)]' --group test)
+	@touch $@ $(VENV)/.demo
 
 $(VENV)/.mutants: $(VENV)/.test
-	$(PIP) 'cosmic-ray==8.7.0'
-	touch $@
+	$(call INSTALL,$(VENV),cosmic-ray==8.7.0)
+	@touch $@
 
 $(OLDEST)/.test: $(OLDEST)/bin/python $(SOURCES)
-	$(OLDEST)/bin/python $(PIP_INSTALL) '.[test-oldest]'
-	touch $@
+	$(call INSTALL,$(OLDEST),'.[excel$(COMMA)plots]' --group test-oldest)
+	@touch $@
 
 $(BENCH)/.bench: $(BENCH)/bin/python $(SOURCES)
-	$(BENCH)/bin/python tests/bench/install.py
-	touch $@
+	@echo 'Installing isoxide and the libraries it is compared with into $(BENCH), which takes some minutes.'
+	@$(BENCH)/bin/python $(PIP_INSTALL) 'pip>=25.1'
+	@$(BENCH)/bin/python tests/bench/install.py
+	@touch $@
+
+$(RELEASE)/.release: $(RELEASE)/bin/python pyproject.toml
+	$(call INSTALL,$(RELEASE),--group release)
+	@touch $@
+
+$(RELEASE)/.docs: $(RELEASE)/bin/python pyproject.toml
+	$(call INSTALL,$(RELEASE),--group docs)
+	@touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)
-	$(PIP) '.[test,lint]'
-	touch $@ $(VENV)/.test $(VENV)/.demo
+	$(call INSTALL,$(VENV),'.[$(TEST_EXTRAS)]' --group test --group lint)
+	@touch $@ $(VENV)/.test $(VENV)/.demo

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! level 0   error  bytes  decimal  matrix  memory  prepared  threads  cancellation
-//! level 1   random  forest  simd  sketch   use level 0 only
-//! level 2   grow  score  explain  rank     use levels 0 and 1, never each other
-//! level 3   python                         the binding; no other module uses it
+//! level 1   forest  simd  sketch           use level 0 only
+//! level 2   random                         uses levels 0 and 1
+//! level 3   grow  score  explain  rank     use levels 0 to 2, never each other
+//! level 4   python                         the binding; no other module uses it
 //! ```
 //!
 //! Without the feature `python` the crate does not depend on Python. `ARCHITECTURE.md` lists the invariants of all modules.

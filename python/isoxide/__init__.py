@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from isoxide._ranks.api import FeatureRanks, percentileofscore, rank_features
     from isoxide._ranks.reference import RankReference
 
+    __version__: str
+
 __all__ = [
     "Explanation",
     "FeatureRanks",
     "IsolationForest",
     "RankReference",
     "TreeExplainer",
+    "__version__",
     "percentileofscore",
     "rank_features",
     "show_versions",
@@ -45,7 +48,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name when it is first used, and look up the version when it is asked for."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -53,6 +58,16 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("isoxide")
+    except metadata.PackageNotFoundError:
+        # The package is used from its sources without being installed.
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

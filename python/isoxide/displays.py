@@ -231,9 +231,9 @@ class ScoreTimelineDisplay(_Display):
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.datasets import load_enron
     >>> from isoxide.displays import ScoreTimelineDisplay
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> display = ScoreTimelineDisplay.from_findings(findings)
     >>> len(display.days), len(display.finding_days)
@@ -325,9 +325,9 @@ class FeatureRankDisplay(_Display):
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.datasets import load_enron
     >>> from isoxide.displays import FeatureRankDisplay
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> display = FeatureRankDisplay.from_findings(findings, n_features=3)
     >>> display.features
@@ -450,9 +450,9 @@ class CutoffDisplay(_Display):
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.datasets import load_enron
     >>> from isoxide.displays import CutoffDisplay
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> display = CutoffDisplay.from_findings(findings, [95, 99])
     >>> display.mean.round(1)

@@ -29,7 +29,7 @@ use crate::matrix::csr::Csr;
 use crate::matrix::{Input, Matrix};
 use crate::memory::{self, Account, needed};
 use crate::random::sampling::Weights;
-use crate::random::streams::{self, Bagging};
+use crate::random::streams::{self, Bagging, SplitRngs};
 use crate::simd::Choice;
 use crate::threads::{self, Workers};
 use bag::InBag;
@@ -404,12 +404,13 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
         let mut trees: Vec<Option<Tree>> = memory::with_capacity(self.seeds.len())?;
         trees.resize_with(self.seeds.len(), || None);
         let rows_together = self.bagging.max_samples.saturating_mul(self.trees_together);
+        let rngs = SplitRngs::new(self.seeds)?;
         let nodes_per_check = (ROWS_PER_CHECK / rows_together.max(1)).clamp(1, MAX_NODES_PER_CHECK);
         let work = |account: &mut Account, group: usize, trees: &mut [Option<Tree>]| {
             memory::check_available(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
             let first = group * self.trees_together;
             let group = first..first + trees.len();
-            let rngs = streams::split_rngs(&self.seeds[group.clone()]);
+            let rngs = group.clone().map(|tree| rngs.get(tree));
             let mut features = Vec::with_capacity(trees.len());
             let mut builders = Vec::with_capacity(trees.len());
             for ((bag, y), rng) in bags(group)?.into_iter().zip(rngs) {

@@ -2,10 +2,11 @@
 //!
 //! The generator's states are made one after another, but only the requested words are tempered.
 
-use super::mt19937::{STATE_WORDS, State, tempered};
+use super::mt19937::State;
 use super::random_state::double_of;
 use crate::error::Result;
 use crate::memory;
+use crate::simd::{STATE_WORDS, tempered};
 
 /// Doubles made of one state.
 const DOUBLES_PER_STATE: usize = STATE_WORDS / 2;
@@ -25,14 +26,15 @@ pub(super) fn doubles(seed: u32, n: usize, check_cancelled: impl Fn() -> Result<
     let [mut state] = State::new([seed]);
     memory::check_available(&[(n, size_of::<f64>())])?;
     let mut out = vec![0.0; n];
+    let mut words = [[0; _]; STATE_WORDS];
     for (index, out) in out.chunks_mut(DOUBLES_PER_STATE).enumerate() {
         if index % STATES_PER_CHECK == 0 {
             check_cancelled()?;
         }
-        state.twist();
-        let (pairs, _) = state.0.as_chunks::<2>();
+        state.next_words(&mut words);
+        let (pairs, _) = words.as_chunks::<2>();
         for (double, &[first, second]) in out.iter_mut().zip(pairs) {
-            *double = double_of(tempered(first), tempered(second));
+            *double = double_of(u32::from_le_bytes(first), u32::from_le_bytes(second));
         }
     }
     Ok(out)

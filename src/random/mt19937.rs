@@ -9,17 +9,13 @@
 //! output:  temper(state[0]), temper(state[1]), ..., then twist again
 //! ```
 //!
-//! A whole state is twisted and tempered at once. So the compiler can vectorise the loops, and the noise target can skip the words
+//! A whole state is twisted and tempered at once, by a kernel of [`simd`](crate::simd). So the loops are vectorised, and the noise target can skip the words
 //! that no row needs.
 
 use rand_core::{Infallible, SeedableRng, TryRng};
 
 use super::random_state::{below, mask};
-
-/// Number of words in a state.
-pub(super) const STATE_WORDS: usize = 624;
-/// Distance from a word to the later word with which the twist mixes it.
-const MIDDLE_WORD: usize = 397;
+use crate::simd::{Kernel as _, MIDDLE_WORD, STATE_WORDS, WordBytes, tempered, twisted, with_kernel};
 
 /// scikit-learn draws the seeds of its estimators below this number: `np.iinfo(np.int32).max`.
 pub const MAX_SEED: u32 = i32::MAX as u32;
@@ -50,33 +46,19 @@ impl State {
 
     /// Advances to the next 624 words.
     pub(super) fn twist(&mut self) {
-        let words = &mut self.0;
-        // Each of these loops reads at a fixed distance, so that the compiler can vectorise it.
-        for i in 0..STATE_WORDS - MIDDLE_WORD {
-            words[i] = twisted(words[i], words[i + 1], words[i + MIDDLE_WORD]);
-        }
-        for i in STATE_WORDS - MIDDLE_WORD..STATE_WORDS - 1 {
-            words[i] = twisted(words[i], words[i + 1], words[i + MIDDLE_WORD - STATE_WORDS]);
-        }
-        words[STATE_WORDS - 1] = twisted(words[STATE_WORDS - 1], words[0], words[MIDDLE_WORD - 1]);
+        with_kernel!(kernel => kernel.twist(&mut self.0));
+    }
+
+    /// Advances to the next 624 words, and writes them after tempering.
+    pub(super) fn next_words(&mut self, words: &mut [WordBytes; STATE_WORDS]) {
+        self.twist();
+        with_kernel!(kernel => kernel.temper(&self.0, words));
     }
 }
 
 /// Returns word `i` of an initial state, given the word before it.
 fn following(word: u32, i: usize) -> u32 {
     1_812_433_253_u32.wrapping_mul(word ^ word >> 30).wrapping_add(i as u32)
-}
-
-fn twisted(word: u32, next: u32, middle: u32) -> u32 {
-    let mixed = word & 0x8000_0000 | next & 0x7fff_ffff;
-    middle ^ mixed >> 1 ^ (mixed & 1).wrapping_neg() & 0x9908_b0df
-}
-
-pub(super) fn tempered(mut word: u32) -> u32 {
-    word ^= word >> 11;
-    word ^= word << 7 & 0x9d2c_5680;
-    word ^= word << 15 & 0xefc6_0000;
-    word ^ word >> 18
 }
 
 /// The generator of `numpy.random.RandomState`.
@@ -96,8 +78,8 @@ pub(super) fn tempered(mut word: u32) -> u32 {
 #[derive(Debug, Clone)]
 pub struct Mt19937 {
     state: State,
-    /// The words of the state after tempering.
-    words: [u32; STATE_WORDS],
+    /// The words of the state after tempering, as their little-endian bytes.
+    words: [WordBytes; STATE_WORDS],
     /// Index of the next word to return; `STATE_WORDS` when the state is used up.
     next: usize,
 }
@@ -119,19 +101,16 @@ impl Mt19937 {
     fn from_state(state: State) -> Self {
         Self {
             state,
-            words: [0; STATE_WORDS],
+            words: [[0; _]; STATE_WORDS],
             next: STATE_WORDS,
         }
     }
 
     /// Returns the next words, at least one.
     #[inline]
-    fn next_words(&mut self) -> &[u32] {
+    fn next_words(&mut self) -> &[WordBytes] {
         if self.next >= STATE_WORDS {
-            self.state.twist();
-            for (word, &raw) in self.words.iter_mut().zip(&self.state.0) {
-                *word = tempered(raw);
-            }
+            self.state.next_words(&mut self.words);
             self.next = 0;
         }
         &self.words[self.next..]
@@ -143,7 +122,7 @@ impl TryRng for Mt19937 {
 
     #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let word = self.next_words()[0];
+        let word = u32::from_le_bytes(self.next_words()[0]);
         self.next += 1;
         Ok(word)
     }
@@ -157,16 +136,19 @@ impl TryRng for Mt19937 {
 
     /// Writes the next words in little-endian order. If only some bytes of the last word fit, the others are lost.
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        let (mut whole, rest) = dst.as_chunks_mut::<{ size_of::<u32>() }>();
-        while !whole.is_empty() {
-            let words = self.next_words();
-            let n = words.len().min(whole.len());
-            let (now, later) = whole.split_at_mut(n);
-            for (bytes, word) in now.iter_mut().zip(words) {
-                *bytes = word.to_le_bytes();
-            }
-            self.next += n;
-            whole = later;
+        let (whole, rest) = dst.as_chunks_mut::<{ size_of::<u32>() }>();
+        let n_left = STATE_WORDS - self.next;
+        let (now, later) = whole.split_at_mut(whole.len().min(n_left));
+        now.copy_from_slice(&self.words[self.next..][..now.len()]);
+        self.next += now.len();
+        // Whole states need not be kept.
+        let (states, last) = later.as_chunks_mut();
+        for words in states {
+            self.state.next_words(words);
+        }
+        if !last.is_empty() {
+            last.copy_from_slice(&self.next_words()[..last.len()]);
+            self.next += last.len();
         }
         if !rest.is_empty() {
             let bytes = self.try_next_u32()?.to_le_bytes();

@@ -6,10 +6,13 @@
 //! A word is a 32-bit output of the generator. Words are taken in batches if it is certain that all of them will be used. So the
 //! generator ends in the same state as NumPy's, and the loops over a batch need no branch that depends on the data.
 
+use std::ops::Range;
+
 use rand_core::Rng;
 
 use crate::error::Result;
 use crate::memory;
+use crate::simd::{Kernel as _, WordBytes, with_kernel};
 
 /// A function that a draw calls regularly, and that returns an error once the draw has been cancelled.
 pub type CheckCancelled<'a> = &'a dyn Fn() -> Result<()>;
@@ -17,20 +20,57 @@ pub type CheckCancelled<'a> = &'a dyn Fn() -> Result<()>;
 /// Maximum number of words in a batch.
 pub(super) const BATCH_WORDS: usize = 624;
 
-/// Words taken from a generator at once, as the little-endian bytes of each.
-#[derive(Default)]
-pub(super) struct Batch(Vec<[u8; size_of::<u32>()]>);
+/// Words taken from a generator at once, and those of them that a draw selects.
+pub(super) struct Batch {
+    words: Box<[WordBytes; BATCH_WORDS]>,
+    low: Box<[WordBytes; BATCH_WORDS]>,
+    /// The words that have been taken and not been used yet.
+    unused: Range<usize>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let words = || Box::new([[0; _]; BATCH_WORDS]);
+        Self {
+            words: words(),
+            low: words(),
+            unused: 0..0,
+        }
+    }
+}
 
 impl Batch {
-    /// Draws `n` words, at most [`BATCH_WORDS`].
-    #[inline]
-    fn draw<R: Rng + ?Sized>(&mut self, rng: &mut R, n: usize) -> &mut [[u8; size_of::<u32>()]] {
-        if self.0.len() < n {
-            self.0.resize(n, [0; _]);
+    /// Takes up to `n` words, of which all will be needed.
+    fn take<R: Rng + ?Sized>(&mut self, rng: &mut R, n: usize) {
+        self.unused = 0..n.min(BATCH_WORDS);
+        rng.fill_bytes(self.words[self.unused.clone()].as_flattened_mut());
+    }
+
+    /// Uses the next words, up to `n`, and returns them.
+    fn next(&mut self, n: usize) -> &[WordBytes] {
+        let first = self.unused.start;
+        self.unused.start = self.unused.end.min(first + n);
+        &self.words[first..self.unused.start]
+    }
+
+    /// Uses some of the next words, up to `n`, and returns the first `at_most` of them that are at most `top` under the mask of `top`.
+    fn low(&mut self, n: usize, top: u32, at_most: usize) -> &[WordBytes] {
+        let words = &self.words[self.unused.clone()];
+        let words = &words[..n.min(words.len())];
+        let mask = mask(u64::from(top)) as u32;
+        let n_low = with_kernel!(kernel => kernel.select_low(words, mask, top, &mut self.low[..]));
+        if n_low < at_most {
+            self.unused.start += words.len();
+            return &self.low[..n_low];
         }
-        let words = &mut self.0[..n];
-        rng.fill_bytes(words.as_flattened_mut());
-        words
+        // Counts the words up to the last one returned, without a branch that depends on a word.
+        let (mut n_used, mut n_returned) = (0, 0);
+        for &word in words {
+            n_used += usize::from(n_returned < at_most);
+            n_returned += usize::from(u32::from_le_bytes(word) & mask <= top);
+        }
+        self.unused.start += n_used;
+        &self.low[..at_most]
     }
 }
 
@@ -84,19 +124,12 @@ pub(super) fn batch_below<R: Rng + ?Sized>(
     at_most: usize,
     batch: &mut Batch,
 ) -> impl Iterator<Item = usize> {
-    let top = (n as u64 - 1) as u32;
-    let mask = mask(u64::from(top)) as u32;
     // A word gives at most one index, so all of these words are needed.
-    let words = batch.draw(rng, at_most.min(BATCH_WORDS));
-    let mut n_kept = 0;
-    // Every index is written over a word already read, and the next one overwrites it if it is too high. A branch would often be
-    // mispredicted.
-    for i in 0..words.len() {
-        let value = u32::from_le_bytes(words[i]) & mask;
-        words[n_kept] = value.to_le_bytes();
-        n_kept += usize::from(value <= top);
-    }
-    words[..n_kept].iter().map(|&word| u32::from_le_bytes(word) as usize)
+    batch.take(rng, at_most);
+    batch
+        .low(BATCH_WORDS, (n as u64 - 1) as u32, at_most)
+        .iter()
+        .map(|&word| u32::from_le_bytes(word) as usize)
 }
 
 /// Returns the number of bytes of the list that [`permutation`] shuffles.
@@ -139,58 +172,99 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     entry: impl Fn(usize) -> T,
     index: impl Fn(T) -> usize,
 ) -> Result<Vec<usize>> {
-    /// The number of words of a batch is a multiple of this.
-    const STRIDE: usize = 16;
-    /// Numbers of entries and of batches between two calls of `check_cancelled`: a few milliseconds of work.
+    /// Number of entries written between two calls of `check_cancelled`: a few milliseconds of work.
     const ENTRIES_PER_CHECK: usize = 1 << 20;
-    const BATCHES_PER_CHECK: usize = 1 << 10;
     let mut all: Vec<T> = memory::with_capacity(n)?;
     for start in (0..n).step_by(ENTRIES_PER_CHECK) {
         check_cancelled()?;
         all.extend((start..n.min(start + ENTRIES_PER_CHECK)).map(&entry));
     }
-    let mut batch = Batch::default();
-    let mut n_batches = 0_usize;
-    let mut i = n.saturating_sub(1);
-    // NumPy swaps entry `i` with a random entry at or below `i`, for `i` from the last entry down to 1. Later swaps never touch
-    // entry `i` again. Only the first `k` entries are wanted, so an entry above them is moved down and need not be overwritten.
-    while i >= k.max(1) {
-        // All `i` down to `end` have the same mask.
-        let end = k.max(i.checked_ilog2().map_or(1, |bits| 1 << bits)).max(1);
-        if u32::try_from(i).is_ok() {
-            let mask = mask(i as u64) as usize;
-            while i + 1 >= end + STRIDE {
-                n_batches += 1;
-                if n_batches.is_multiple_of(BATCHES_PER_CHECK) {
+    // NumPy swaps the last entry with a random one, or with itself, then the last but one with a random one before it, and so on.
+    // Only the first `k` entries are wanted, so an entry above them is moved down and need not be overwritten.
+    let mut words = ShuffleWords::default();
+    words.shrink(rng, &mut all, k, check_cancelled, |entries, position| {
+        entries[position] = entries[entries.len() - 1];
+    })?;
+    all.truncate(k);
+    words.shrink(rng, &mut all, 1, check_cancelled, |entries, position| {
+        entries.swap(position, entries.len() - 1);
+    })?;
+    memory::collected(all.into_iter().map(index))
+}
+
+/// The words of a shuffle.
+#[derive(Default)]
+struct ShuffleWords {
+    batch: Batch,
+    n_batches: usize,
+}
+
+impl ShuffleWords {
+    /// Draws a random position in `entries` and calls `place` with both. Then does the same with all entries but the last, and so
+    /// on, until `n_left` entries are left; the first one alone needs no draw.
+    fn shrink<R: Rng + ?Sized, T: Copy>(
+        &mut self,
+        rng: &mut R,
+        mut entries: &mut [T],
+        n_left: usize,
+        check_cancelled: CheckCancelled<'_>,
+        place: impl Fn(&mut [T], usize),
+    ) -> Result<()> {
+        /// Number of batches between two calls of `check_cancelled`: a few milliseconds of work.
+        const BATCHES_PER_CHECK: usize = 1 << 10;
+        /// Number of positions of more than 32 bits that are drawn between two calls of `check_cancelled`.
+        const POSITIONS_PER_CHECK: usize = 1 << 20;
+        while entries.len() > n_left.max(1) {
+            let top = entries.len() - 1;
+            let Ok(top_word) = u32::try_from(top) else {
+                if top.is_multiple_of(POSITIONS_PER_CHECK) {
                     check_cancelled()?;
                 }
-                // Each word lowers `i` by at most one, so all of these words will be used.
-                let n_words = ((i + 1 - end) / STRIDE * STRIDE).min(BATCH_WORDS / STRIDE * STRIDE);
-                for &mut word in batch.draw(rng, n_words) {
-                    // If the position is too high, the entry is written onto itself and `i` does not change.
-                    let position = u32::from_le_bytes(word) as usize & mask;
-                    let is_low = position <= i;
-                    let entry = all[i];
-                    all[std::hint::select_unpredictable(is_low, position, i)] = entry;
-                    i -= usize::from(is_low);
+                place(entries, up_to(rng, top as u64) as usize);
+                entries = without_last(entries);
+                continue;
+            };
+            if self.batch.unused.is_empty() {
+                self.n_batches += 1;
+                if self.n_batches.is_multiple_of(BATCHES_PER_CHECK) {
+                    check_cancelled()?;
                 }
+                // The shuffle goes down to position 1, and each position takes at least one word.
+                self.batch.take(rng, top);
             }
-            if i < end {
+            // All positions down to `end` have the same mask, and each takes a word at least.
+            let end = (1 << top.ilog2()).max(n_left);
+            let missing = entries.len() - end;
+            if !with_kernel!(kernel => kernel.selects_together()) {
+                // No more words than are missing, so all of them are used.
+                let mask = mask(top as u64) as usize;
+                for &word in self.batch.next(missing) {
+                    // If the position is too high, the last entry is placed onto itself and stays. A branch would often be mispredicted.
+                    let (position, last) = (u32::from_le_bytes(word) as usize & mask, entries.len() - 1);
+                    let is_low = position <= last;
+                    place(entries, std::hint::select_unpredictable(is_low, position, last));
+                    entries = &mut entries[..last + usize::from(!is_low)];
+                }
                 continue;
             }
+            // If more words were selected at once, more of them would no longer be low enough when their turn comes, because each draw
+            // lowers the top. The processor mispredicts these.
+            let n_words = (4 << (top.ilog2() / 2)).min(2 * missing + 16);
+            for &word in self.batch.low(n_words, top_word, missing) {
+                let position = u32::from_le_bytes(word) as usize;
+                if position < entries.len() {
+                    place(entries, position);
+                    entries = without_last(entries);
+                }
+            }
         }
-        let position = up_to(rng, i as u64) as usize;
-        all[position] = all[i];
-        if i.is_multiple_of(ENTRIES_PER_CHECK) {
-            check_cancelled()?;
-        }
-        i -= 1;
+        Ok(())
     }
-    for i in (1..k.min(n)).rev() {
-        all.swap(i, up_to(rng, i as u64) as usize);
-    }
-    all.truncate(k);
-    memory::collected(all.into_iter().map(index))
+}
+
+/// Returns all entries but the last one, if any.
+fn without_last<T>(entries: &mut [T]) -> &mut [T] {
+    entries.split_last_mut().map_or(&mut [], |(_, rest)| rest)
 }
 
 #[cfg(test)]
@@ -262,6 +336,19 @@ mod tests {
     fn a_permutation_larger_than_memory_is_refused() {
         let drawn = permutation(&mut Mt19937::new(0), 1 << 50, 5, &|| Ok(()));
         assert!(matches!(drawn, Err(Error::Memory { .. })));
+    }
+
+    #[test]
+    fn permutations_of_every_size_follow_the_definition() {
+        let powers = (1..16).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 1]);
+        for n in powers.chain([0, 255, 256, 258, 1_000, 10_000, 25_500, 30_000]) {
+            for k in [0, 1, 255, 256, 257, n / 2, n].into_iter().filter(|&k| k <= n) {
+                let (mut rng, mut plain) = (Mt19937::new(n as u32), Mt19937::new(n as u32));
+                let drawn = permutation(&mut rng, n, k, &|| Ok(())).unwrap();
+                assert_eq!(drawn, plain_permutation(&mut plain, n, k), "{n} {k}");
+                assert_eq!(rng.next_u32(), plain.next_u32(), "{n} {k}");
+            }
+        }
     }
 
     #[test]

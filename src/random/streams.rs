@@ -20,6 +20,8 @@
 //! If `random_state` is a `RandomState` instance or None (the global generator), the Python package lets NumPy make the draws of
 //! steps 1 and 2. In Rust [`noise_target_from`] and [`tree_seeds_from`] make them with any generator.
 
+use std::sync::OnceLock;
+
 use rand_core::Rng;
 
 use super::doubles::{BYTES_PER_POSITION, doubles, doubles_at};
@@ -225,13 +227,69 @@ pub fn bag_from<'w, R: Rng + ?Sized>(
     Ok(Bag { features, rows })
 }
 
+/// Number of trees whose split generators are seeded in one call: enough for the widest registers, or for four of the narrowest.
+const RNGS_PER_BATCH: usize = 16;
+
 /// Returns, for each tree seed, the generator from which the splits of the tree are drawn: step 4.
 #[must_use]
 pub fn split_rngs(tree_seeds: &[u32]) -> Vec<XorShift32> {
-    fn states<const K: usize>(seeds: [u32; K]) -> [XorShift32; K] {
-        first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift32::new)
+    let mut rngs = Vec::with_capacity(tree_seeds.len());
+    for seeds in tree_seeds.chunks(RNGS_PER_BATCH) {
+        let mut batch = [0; RNGS_PER_BATCH];
+        batch[..seeds.len()].copy_from_slice(seeds);
+        let states = first_below(first_below(batch, MAX_SEED), MAX_SEED);
+        rngs.extend(states[..seeds.len()].iter().map(|&state| XorShift32::new(state)));
     }
-    let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
-    let batched = batches.iter().flat_map(|&seeds| states(seeds));
-    batched.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
+    rngs
+}
+
+/// The generators of [`split_rngs`] for trees that are grown on several threads: the first thread that needs one makes a batch.
+pub struct SplitRngs<'a> {
+    tree_seeds: &'a [u32],
+    batches: Vec<OnceLock<Vec<XorShift32>>>,
+}
+
+impl<'a> SplitRngs<'a> {
+    /// Prepares the generators of the trees with these seeds, without making any.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn new(tree_seeds: &'a [u32]) -> Result<Self> {
+        let batches = tree_seeds.chunks(RNGS_PER_BATCH).map(|_| OnceLock::new());
+        Ok(Self {
+            tree_seeds,
+            batches: memory::collected(batches)?,
+        })
+    }
+
+    /// Returns the generator of a tree.
+    #[must_use]
+    pub fn get(&self, tree: usize) -> XorShift32 {
+        let batch = tree / RNGS_PER_BATCH;
+        let first = batch * RNGS_PER_BATCH;
+        let seeds = || &self.tree_seeds[first..self.tree_seeds.len().min(first + RNGS_PER_BATCH)];
+        self.batches[batch].get_or_init(|| split_rngs(seeds()))[tree - first].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_generators_are_seeded_by_the_second_stream_of_each_tree() {
+        let seeds = tree_seeds(0, 0, 2 * RNGS_PER_BATCH + 3);
+        let expected = seeds.iter().map(|&seed| {
+            let second_seed = tree_seed(&mut Mt19937::new(seed));
+            XorShift32::new(tree_seed(&mut Mt19937::new(second_seed)))
+        });
+        let mut expected: Vec<u32> = expected.map(|mut rng| rng.next_u32()).collect();
+        let first_words = |rngs: Vec<XorShift32>| rngs.into_iter().map(|mut rng| rng.next_u32()).collect::<Vec<u32>>();
+        assert_eq!(first_words(split_rngs(&seeds)), expected);
+        let shared = SplitRngs::new(&seeds).unwrap();
+        // The trees may be asked for in any order.
+        let rngs = (0..seeds.len()).rev().map(|tree| shared.get(tree)).collect();
+        expected.reverse();
+        assert_eq!(first_words(rngs), expected);
+    }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 mod add;
 mod quantise;
+mod select_low;
 
 use super::bins::BinMap;
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
@@ -15,7 +16,9 @@ use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
 use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
-use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
+use super::{
+    ClassValues, Kernel, MAX_PLANES, Planes, STATE_WORDS, TILE_ROWS, Tile, WordBytes, logic, portable, twister,
+};
 use crate::matrix::Matrix;
 use lanes::Four;
 
@@ -26,7 +29,7 @@ const ROWS: usize = 8;
 /// Registers searched at once; more would not stay in registers together with the thresholds.
 const VECTORS: usize = 2;
 
-/// Proof that the processor has AVX2.
+/// Proof that the processor has AVX2, and POPCNT as every such processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx2(());
 
@@ -34,7 +37,8 @@ impl Avx2 {
     /// Returns a proof if the processor has AVX2.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Self(()))
+        let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
     }
 }
 
@@ -148,6 +152,25 @@ impl Kernel for Avx2 {
     fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { shapley(tree, block, scratch) }
+    }
+
+    fn twist(self, state: &mut [u32; STATE_WORDS]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { twist(state) }
+    }
+
+    fn temper(self, state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { temper(state, outputs) }
+    }
+
+    fn selects_together(self) -> bool {
+        true
+    }
+
+    fn select_low(self, words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { select_low::select_low(words, mask, top, kept) }
     }
 }
 
@@ -378,4 +401,16 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
 fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
     // SAFETY: the caller's instructions are those of `Four`.
     unsafe { shapley::explain::<Four>(tree, block, scratch) }
+}
+
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
+#[target_feature(enable = "avx2")]
+fn twist(state: &mut [u32; STATE_WORDS]) {
+    twister::twist(state);
+}
+
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
+#[target_feature(enable = "avx2")]
+fn temper(state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
+    twister::temper(state, outputs);
 }

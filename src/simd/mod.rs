@@ -1,4 +1,4 @@
-//! SIMD kernels over blocks of 512 rows, one implementation per instruction set.
+//! SIMD kernels, mostly over blocks of 512 rows, one implementation per instruction set.
 //!
 //! ```text
 //! transpose     rows of a table      -> f32, column by column
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `score::plan` explains how these steps score a forest. Explaining scores uses `transpose` and `shapley`, ranking uses `bins`,
-//! `collect` and `count`, and growing uses `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain
-//! Rust, and every other kernel equals it bit for bit. No step branches on data.
+//! `collect` and `count`, growing uses `at_or_below`, and drawing uses `twist`, `temper` and `select_low`. A [`Kernel`] has all of
+//! these steps. [`Portable`] is the kernel in plain Rust, and every other kernel equals it bit for bit. No step branches on data.
 //!
 //! This is the only folder with `unsafe` code. It is needed for instructions that not every processor has (a kernel proves that its
 //! processor has them, because only `detect` makes one), and for unchecked accesses whose bounds the constructors of [`TreeLogic`],
@@ -88,6 +88,7 @@ pub mod shapley;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod twister;
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -112,6 +113,7 @@ pub use prefetch::{prefetch_address, prefetch_cell};
 pub use search::{MAX_THRESHOLDS, Search, Threshold, n_masks};
 use shapley::{ShapleyBlock, ShapleyScratch, ShapleyTree};
 pub use tree::{Path, Split, TreeLogic};
+pub use twister::{MIDDLE_WORD, STATE_WORDS, WordBytes, tempered, twisted};
 
 /// Rows that are transposed and quantised at once.
 pub const TILE_ROWS: usize = 64;
@@ -280,6 +282,31 @@ pub trait Kernel: Copy + Send + Sync {
     /// When the block or the scratch memory is too small for the tree.
     fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
         portable::shapley(tree, block, scratch);
+    }
+
+    /// Advances a Mersenne Twister to its next state.
+    fn twist(self, state: &mut [u32; STATE_WORDS]) {
+        twister::twist(state);
+    }
+
+    /// Writes the outputs of a Mersenne Twister that belong to the words of its state.
+    fn temper(self, state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
+        twister::temper(state, outputs);
+    }
+
+    /// Returns whether [`select_low`](Self::select_low) selects several words at a time.
+    fn selects_together(self) -> bool {
+        false
+    }
+
+    /// Masks words, copies those that are at most `top` to the front of `kept`, in their order, and returns their number. What comes
+    /// behind them is arbitrary.
+    ///
+    /// # Panics
+    /// When there are more words than `kept` has room for.
+    fn select_low(self, words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
+        assert!(words.len() <= kept.len());
+        twister::select_low(words, mask, top, kept, 0)
     }
 
     /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.

@@ -33,6 +33,7 @@ mod bins;
 mod i16_keys;
 mod shapley;
 mod transpose;
+mod twister;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.
 struct Random(Mt64);

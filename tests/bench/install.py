@@ -1,4 +1,4 @@
-"""Install the package and its rivals (the extra `bench`), and go on without rivals that cannot be installed.
+"""Install the package and its rivals (the dependency group `bench`), and go on without rivals that cannot be installed.
 
 The benchmark records a rival that is missing as a contender that failed.
 """
@@ -15,17 +15,17 @@ ROOT = Path(__file__).parents[2]
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
 
 
-def installs(what: str) -> bool:
-    return subprocess.run([*_PIP, what], cwd=ROOT).returncode == 0
+def installs(*arguments: str) -> bool:
+    return subprocess.run([*_PIP, *arguments], cwd=ROOT).returncode == 0
 
 
 def main() -> int:
-    if installs(".[bench]"):
+    if installs(".[ueba]", "--group", "bench"):
         return 0
-    if not installs("."):
+    if not installs(".[ueba]"):
         return 1
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    missing = [rival for rival in project["optional-dependencies"]["bench"] if not installs(rival)]
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    missing = [rival for rival in groups["bench"] if not installs(rival)]
     print(f"NOT INSTALLED, and so not measured: {', '.join(missing) or 'nothing, after all'}", file=sys.stderr)
     return 0
 

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import tomllib
+
 from . import charts, grid, page, record
 from .record import Record
-from .text import duration, machine_in_words, times
-from .works import LABELS
+from .text import duration, machine_in_words, table, times
 
 ROOT = Path(__file__).parents[2]
 _BEGIN, _END = "<!-- benchmark: written by make bench-docs -->", "<!-- end of benchmark -->"
@@ -46,64 +47,58 @@ def lines_of(work: Record, kind: str) -> str:
 #: Works of the README's table: numbers of rows, and what singles one work out. None stands for all cores.
 _README_WORKS: tuple[tuple[int, dict[str, Any]], ...] = (
     (1, {"layout": "C"}),
-    (2, {"layout": "C"}),
-    (5, {"layout": "pandas"}),
     (7, {"take": 1}),
-    (8, {}),
     (9, {"n": 1_000_000, "threads": None}),
-    (10, {"n": 1_000_000, "threads": None}),
     (13, {"threads": 1}),
-    (19, {}),
 )
 
 
-def _readme_line(work: Record, kind: str) -> str | None:
-    """Return a line of the README's table; None if the work failed."""
+def _readme_cell(work: Record | None) -> str:
+    """Return how many times faster isoxide is, with both times; nothing if a record lacks the work or it failed."""
+    if work is None or not work["contenders"][0]["medians"]:
+        return ""
     ours, *others = work["contenders"]
-    if not ours["medians"]:
-        return None
-    cells = [work["title"], kind, work["threads"], duration(ours["medians"]["wall"])]
     theirs = next((c for c in others if c["library"] in ("sklearn", "scipy") and not c["variant"]), None)
-    if theirs is None:
-        return "| " + " | ".join(map(str, [*cells, ours["note"], "", "", ""])) + " |"
-    if not theirs["ratio"]:
-        return None
-    rest = [c for c in charts.rivals_of(work) if c["library"] not in ("sklearn", "scipy", "pyod")]
-    closest = min(rest, key=lambda c: float(c["ratio"]["wall"])) if rest else None
-    cells += [duration(theirs["medians"]["wall"]), *(times(theirs["ratio"][k]) for k in ("wall", "cpu"))]
-    cells.append(f"{LABELS[closest['library']]} {times(closest['ratio']['wall'])}" if closest else "")
-    return "| " + " | ".join(map(str, cells)) + " |"
+    if theirs is None or not theirs["ratio"]:
+        return ""
+    walls = [duration(c["medians"]["wall"]) for c in (ours, theirs)]
+    return f"{times(theirs['ratio']['wall'])} ({walls[0]}, not {walls[1]})"
 
 
 def readme_table(records: list[Record]) -> str:
-    machines = [f"- {record.kind(r)}: {machine_in_words(r['machine'])}, {r['started'][:10]}." for r in records]
+    """Return the README's table, with a column for each kind of machine."""
     versions = records[0]["versions"]
-    against = f"scikit-learn {versions['scikit-learn']} and scipy {versions['scipy']}"
-    lines = [
-        f"The table compares isoxide with {against}, with the same number of threads. Times are medians of",
-        "interleaved rounds. Each line names the processor and the kernel, the instruction set that isoxide uses:",
-        "",
-        *machines,
-        "",
-        "`make bench` repeats the measurement. [docs/benchmarks.md](docs/benchmarks.md) has all rows, other libraries,",
-        "configurations in which another library is faster, and the limits of the comparison.",
-        "",
-        "| work | processor, kernel | threads | isoxide | scikit-learn or scipy | faster, wall | CPU | fastest other |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     for row, features in _README_WORKS:
-        for result in records:
-            work = record.find(result, row, features)
-            line = _readme_line(work, record.kind(result)) if work else None
-            lines += [line] if line else []
+        works = [record.find(result, row, features) for result in records]
+        titles = [f"{w['title']}, {w['threads']} thread{'s' if w['threads'] > 1 else ''}" for w in works if w]
+        if titles:
+            rows.append([titles[0], *map(_readme_cell, works)])
+    dates = ", ".join(dict.fromkeys(r["started"][:10] for r in records))
+    rivals = f"scikit-learn {versions['scikit-learn']} and scipy {versions['scipy']}"
+    every = f"[All benchmarks]({source_of('docs/benchmarks.md')})"
+    lines = [
+        f"isoxide against {rivals}, on as many threads. Heads name processor and kernel.",
+        "",
+        table(["work", *map(record.kind, records)], rows),
+        "",
+        f"Medians of interleaved rounds, {dates}. {every} include other libraries and the work in which one of them is "
+        "faster. `make bench-quick` measures on your machine in a minute.",
+    ]
     return "\n".join(lines)
 
 
-def put_between_markers(text: str, table: str) -> str:
+def source_of(path: str) -> str:
+    """Return the address of a file in the repository; the registry shows the README without the files."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    return f"{urls['Source']}/blob/main/{path}"
+
+
+def put_between_markers(text: str, block: str) -> str:
     pattern = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
     if len(pattern.findall(text)) != 1:
         raise SystemExit("README.md lacks the two markers of the benchmark")
-    return pattern.sub(lambda _: f"{_BEGIN}\n\n{table}\n\n{_END}", text)
+    return pattern.sub(lambda _: f"{_BEGIN}\n{block}\n{_END}", text)
 
 
 def texts() -> dict[Path, str]:

@@ -1,5 +1,6 @@
 """Numbers of README.md and docs/benchmarks.md come from the records of benchmark runs, and the grid search resumes."""
 
+import copy
 import itertools
 import re
 import shutil
@@ -70,12 +71,34 @@ def test_rows_measured_again_replace_those_of_a_record(bench, tmp_path):
 
 def test_every_line_with_a_time_names_a_kind_of_machine(bench):
     kinds = [bench.record.kind(record) for record in bench.record.complete()]
-    block = bench.render.readme_table(bench.record.complete())
-    lines = [line for line in (ROOT / "docs" / "benchmarks.md").read_text().splitlines() + block.splitlines()
+    lines = [line for line in (ROOT / "docs" / "benchmarks.md").read_text().splitlines()
              if re.match(r"\|.*\d (s|ms|us) \|", line)]  # fmt: skip
     assert len(lines) > 50
     for line in lines:
         assert any(kind in line for kind in kinds), line
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_readme_has_a_column_for_each_kind_of_machine(bench):
+    """Two kinds stand side by side, never one in place of the other."""
+    one = bench.record.complete()[0]
+    other = copy.deepcopy(one)
+    other["machine"]["cpu"] = "Another CPU"
+    other["works"] = [work for work in other["works"] if work["row"] != 9]
+    assert bench.record.kind(other) != bench.record.kind(one)
+    head, _, *rows = [line for line in bench.render.readme_table([one, other]).splitlines() if line.startswith("|")]
+    assert cells(head) == ["work", bench.record.kind(one), bench.record.kind(other)]
+    assert len(rows) == 4
+    for row in rows:
+        title, *times = cells(row)
+        for time in times:
+            if title.startswith("fit") and time is times[1]:
+                assert time == ""
+            else:
+                assert re.fullmatch(r"[\d,.]+ x \([\d,.]+ (s|ms|us), not [\d,.]+ (s|ms|us)\)", time), row
 
 
 # The grid search

@@ -60,8 +60,19 @@ def test_every_description_of_alerts_per_month_says_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md", "docs/explanations.md"])
+@pytest.mark.parametrize("name", ["quickstart.md", "large-tables.md", "second-month.md", "explanations.md"])
 def test_examples_of_documents_run(name):
-    results = doctest.testfile(str(ROOT / name), module_relative=False)
+    results = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_the_example_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
+    """The block after the example is what it prints, and it leaves the report that it names."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [(program, printed)] = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == printed
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert "emp105" in (tmp_path / "report.html").read_text(encoding="utf-8")

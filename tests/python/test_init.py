@@ -1,5 +1,6 @@
 """Test which modules `import isoxide` and the command import, and which ones only when they are needed."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -22,6 +23,15 @@ try:
 finally:
     print(*sorted(sys.modules.keys() - before), file=sys.stderr)
 """
+
+
+def test_the_package_has_a_version():
+    try:
+        expected = importlib.metadata.version("isoxide")
+    except importlib.metadata.PackageNotFoundError:
+        expected = "0+unknown"
+    assert isoxide.__version__ == expected
+    assert "__version__" in dir(isoxide)
 
 
 def imported_by(code):
@@ -94,6 +104,20 @@ print(IsolationForest(random_state=0).fit(X).predict(X).sum(), rank_features(X[:
     X = np.random.default_rng(0).normal(size=(300, 3))
     expected = IsolationForest(random_state=0).fit(X).predict(X).sum()
     assert printed.split() == [str(expected), "(2,", "3)"]
+
+
+def test_the_version_is_that_of_the_installed_distribution(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"version of {name}")
+    assert isoxide.__version__ == "version of isoxide"
+    assert "__version__" in dir(isoxide)
+
+
+def test_a_package_that_is_not_installed_has_no_known_version(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert isoxide.__version__ == "0+unknown"
 
 
 def test_unknown_names_are_refused():

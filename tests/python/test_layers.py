@@ -19,7 +19,8 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 #: The modules of the Rust core, lowest level first. A module uses only lower levels, or its own on the lowest level.
 RUST_LEVELS = [
     {"error", "bytes", "decimal", "matrix", "memory", "prepared", "threads", "cancellation"},
-    {"random", "forest", "simd", "sketch"},
+    {"forest", "simd", "sketch"},
+    {"random"},
     {"grow", "score", "explain", "rank"},
     {"python"},
 ]

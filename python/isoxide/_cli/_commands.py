@@ -250,6 +250,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``: score a table with a stored forest."""
     load("isoxide.ueba", "isoxide.stream")
     from isoxide import stream
+    from isoxide._common.stores import located, without_secrets
     from isoxide._forest.estimator import IsolationForest
     from isoxide._partitioned.row_columns import AllColumns, ExplanationColumns, ScoreColumns
     from isoxide.stream._write import ROWS_PER_FILE
@@ -263,10 +264,11 @@ def score(options: argparse.Namespace, session: Session) -> None:
     if options.run == "explain":
         added = AllColumns([added, ExplanationColumns(min(options.top, forest.n_features_in_), "log2", "top_")])
     writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep, added)
+    shown = None if options.out is None else without_secrets(options.out)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
-            session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
-        n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
+            session.signals.outcome = f"the files in {shown} are complete; continue with --resume"
+        n_rows = writer.write(located(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
     else:
         with steps(1, options.run) as step:
             step("reading and scoring" if options.run == "score" else "reading and explaining")
@@ -288,7 +290,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     if format_ is None:
         tell(f"isoxide: {summary}")
     else:
-        print_lines(f"{options.out}: {summary}")
+        print_lines(f"{shown}: {summary}")
 
 
 def load(*modules: str) -> None:

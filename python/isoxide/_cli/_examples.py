@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 EXAMPLES = """a table to try it with:
-  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
+  TABLE=$(python -c "from isoxide.datasets import load_enron; print(load_enron(as_path=True))")
   isoxide detect $TABLE --threshold 0.63 --zscores 'z_*' --open
 
 examples:
@@ -59,7 +59,7 @@ DRIFT_EXAMPLES = """examples:
   isoxide drift new.csv --model model/ --fail-on drift --json
 """
 CALIBRATE_EXAMPLES = """a table to try it with:
-  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
+  TABLE=$(python -c "from isoxide.datasets import load_enron; print(load_enron(as_path=True))")
   isoxide calibrate $TABLE --threshold 0.63
 
 examples:

@@ -60,7 +60,7 @@ READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", 
 
 def add_table(parser: Parser, *, seed: bool = True) -> None:
     """Add the table, its columns for entity and time, its features, the seed and the number of threads."""
-    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.path_or_url, help=argparse.SUPPRESS)
     parser.add_argument(
         "--entity",
         metavar="COLUMN",
@@ -299,8 +299,8 @@ def add_report_options(parser: Parser) -> None:
 
 def add_rows_of_forest(parser: Parser) -> None:
     """Add the forest, the table and the output of commands that write a line for each row."""
-    parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
-    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("model", metavar="MODEL", type=_values.path_or_url, help=argparse.SUPPRESS)
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.path_or_url, help=argparse.SUPPRESS)
     add_reading(parser, times=False)
     parser.add_list(parser, "--keep", metavar="COLUMN ...", help="columns of the table to write next to the scores")
     parser.add_argument(

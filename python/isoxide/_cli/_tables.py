@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from isoxide._cli._messages import tell
@@ -33,14 +34,17 @@ class Tables:
     """
 
     def __init__(self, names: list[str], reading: dict[str, Any]) -> None:
-        from isoxide._frames.files import local_path, open_input
+        from isoxide._frames.files import is_folder, open_input, place_of
 
         if "-" in names and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
             tell("isoxide: the table is read from this terminal; end it with Ctrl-D")
         self.inputs: list[Any] = []
         for name in names:
-            folder = name != "-" and local_path(name).is_dir()
-            self.inputs.append(str(local_path(name)) if folder else open_input(name))
+            if is_folder(name):
+                place = place_of(name)
+                self.inputs.append(str(place) if isinstance(place, Path) else place)
+            else:
+                self.inputs.append(open_input(name))
         self.reading = reading
 
     @property
@@ -52,7 +56,7 @@ class Tables:
     def name(self) -> str:
         """Return the name of the tables for messages."""
         first = self.inputs[0]
-        name = first if isinstance(first, str) else first.name
+        name: str = first if isinstance(first, str) else first.name
         return name if len(self.inputs) == 1 else f"{name} and {len(self.inputs) - 1} more"
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isoxide._cli._messages import tell
+from isoxide._common.stores import without_secrets
 
 __all__ = [
     "anomaly_score",
@@ -26,6 +27,7 @@ __all__ = [
     "local_path",
     "number",
     "output_format",
+    "path_or_url",
     "picture_path",
     "scores_path",
     "seed",
@@ -180,10 +182,19 @@ def encoding(text: str) -> str:
     return text
 
 
+def path_or_url(text: str) -> str:
+    """Check a path or a URL; a leading ``~`` of a path is replaced by the home folder, as in `local_path`."""
+    return text if "://" in text else local_path(text)
+
+
 def local_path(text: str) -> str:
     """Replace a leading ``~`` by the home folder, unless a file with exactly this name exists."""
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a URL, but this must be a path of this machine: copy the file or folder to it, or from it"
+        )
     return text if os.path.lexists(text) else os.path.expanduser(text)
 
 
@@ -201,11 +212,12 @@ def link(text: str) -> str:
 
 def scores_path(text: str) -> str:
     """Check the name of the file or folder that scores are written to."""
-    path = local_path(text)
-    is_folder = not Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()
+    path = path_or_url(text)
+    name = without_secrets(path)
+    is_folder = not Path(name).suffix or name.endswith(("/", os.sep)) or Path(name).is_dir()
     if output_format(path) == "folder" and not is_folder:
         raise argparse.ArgumentTypeError(
-            f"scores cannot be written as {Path(path).suffix}: end the name with {', '.join(SCORES)}, "
+            f"scores cannot be written as {Path(name).suffix}: end the name with {', '.join(SCORES)}, "
             "or with / for a folder of Parquet files"
         )
     return path
@@ -213,6 +225,7 @@ def scores_path(text: str) -> str:
 
 def output_format(path: str) -> str:
     """Return ``"csv"``, ``"csv.gz"``, ``"parquet"`` or ``"folder"``."""
+    path = without_secrets(path)
     if path.endswith(("/", os.sep)) or Path(path).is_dir():
         return "folder"
     name = Path(path).name.lower()

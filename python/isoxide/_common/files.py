@@ -37,13 +37,22 @@ from typing import Any
 
 from isoxide._common.json import loads
 from isoxide._common.locks import lock
+from isoxide._common.stores import Location, located, replace_remote
 
 try:
     import fcntl
 except ImportError:  # Windows: files that killed runs leave behind are not removed.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FileSet", "clear_leftovers", "destination", "named_if_full", "read_file", "replace_file"]
+__all__ = [
+    "FileSet",
+    "clear_leftovers",
+    "destination",
+    "file_size",
+    "named_if_full",
+    "read_file",
+    "replace_file",
+]
 
 _TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
 #: Errors of writing for which the system names no file: no space, quota used up, file too large.
@@ -51,23 +60,27 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
 
 
-def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+def replace_file(path: Any, write: Callable[[Path], Any], filesystem: Any = None) -> Any:
     """Write a temporary file, and rename it to `path` when it is complete.
+
+    A file of a store is written to a temporary local file, and sent when it is complete.
 
     The new file gets the mode and, where the system allows it, the owner of the file that it replaces. A symbolic link
     stays, and the file that it names is replaced.
 
     Parameters
     ----------
-    path : path
+    path : path, URL or Location
         Destination of the file.
     write : callable
         Function that writes the file; it gets the path of an empty temporary file in the folder of the destination.
+    filesystem : pyarrow or fsspec file system, optional
+        File system of the path. By default a URL names it.
 
     Returns
     -------
-    Path
-        The destination, as a path.
+    Path or str
+        The destination, as a path; for a store, as text.
 
     Raises
     ------
@@ -78,7 +91,11 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
     OSError
         If there is no space for the file; the error names it.
     """
-    path = Path(path)
+    location = located(path, filesystem)
+    if isinstance(location, Location):
+        replace_remote(location, write)
+        return str(location)
+    path = location
     target = destination(path)
     clear_leftovers(target.parent)
     # The temporary file gets no more permissions than the existing one until `_inherit` copies its mode.
@@ -112,13 +129,15 @@ def named_if_full(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a regular file; refuse pipes and devices, which may never end.
+def read_file(path: Any, filesystem: Any = None) -> bytes:
+    """Read a regular file or a file of a store; refuse pipes and devices, which may never end.
 
     Parameters
     ----------
-    path : path
-        Path of the file.
+    path : path, URL or Location
+        The file.
+    filesystem : pyarrow or fsspec file system, optional
+        File system of the path. By default a URL names it.
 
     Returns
     -------
@@ -132,13 +151,23 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     ValueError
         If `path` is a pipe, a socket or a device.
     """
-    path = Path(path)
+    location = located(path, filesystem)
+    if isinstance(location, Location):
+        return location.read()
+    path = location
     # Check before the file is opened, since merely opening some devices has an effect.
     _check_is_file(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb") as file:
         _check_is_file(path, os.fstat(file.fileno()).st_mode)
         return file.read()
+
+
+def file_size(path: Path | Location) -> int:
+    """Return the number of bytes of a file, or 0 for anything else."""
+    if isinstance(path, Location):
+        return path.info().size or 0
+    return path.stat().st_size if path.is_file() else 0
 
 
 def destination(path: str | os.PathLike[str]) -> Path:
@@ -216,7 +245,10 @@ class FileSet:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        location = located(folder)
+        if isinstance(location, Location):
+            raise ValueError(f"{location} is a URL, but these files are written to a folder of this machine only")
+        self.folder = location
         self.paths: list[Path] = []
         self.in_place = False
         self._made: list[Path] = []

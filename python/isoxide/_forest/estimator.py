@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._common.files import read_file, replace_file
+from isoxide._common.stores import located
 from isoxide._common.threads import apply_in_slices, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import model_file, sklearn_interop
 from isoxide._forest.explain import check_output, check_top, explain_rows, mean_contributions
@@ -667,7 +668,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         return float(np.mean(self.decision_function(X) <= threshold))
 
-    def save(self, path: str | os.PathLike[str], *, complete: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str], *, complete: bool = False, filesystem: Any = None) -> None:
         """Write the forest to a file that holds numbers and text only.
 
         The file has the safetensors format, with a checksum over everything. An existing file is replaced only once the
@@ -676,11 +677,14 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Parameters
         ----------
         path : str or os.PathLike
-            File to write, such as ``"forest.safetensors"``.
+            File or URL to write, such as ``"forest.safetensors"``.
         complete : bool, default=False
             Whether to store the fields ``impurity`` and ``value`` of each node in `estimators_`. They record the random
             target that the trees were grown with, and no score depends on them. Without them the file is a third of
             the size, and they are NaN after loading.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/forest.safetensors``) or a local
+            path.
 
         Raises
         ------
@@ -714,10 +718,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         array([ 1,  1, -1])
         """
         data = self.to_bytes(complete=complete)
-        replace_file(path, lambda temporary: temporary.write_bytes(data))
+        replace_file(path, lambda temporary: temporary.write_bytes(data), filesystem)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, filesystem: Any = None) -> Self:
         """Read a forest from a file that `save` wrote.
 
         Untrusted files are safe: everything in them is checked, and loading never executes code.
@@ -725,7 +729,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Parameters
         ----------
         path : str or os.PathLike
-            File to read.
+            File or URL to read.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/forest.safetensors``) or a local
+            path.
 
         Returns
         -------
@@ -754,11 +761,11 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> IsolationForest.load(path).offset_
         -0.5
         """
-        data = read_file(path)
+        data = read_file(path, filesystem)
         try:
             return cls.from_bytes(data)
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from error
+            raise ValueError(f"{located(path, filesystem)}: {error}") from error
 
     def to_bytes(self, *, complete: bool = False) -> bytes:
         """Make the bytes that `save` writes.

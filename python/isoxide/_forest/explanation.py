@@ -175,6 +175,8 @@ class Explanation:
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # NumPy 1 does not know this value
+            return np.asarray(self._values, dtype=dtype)
         return np.array(self._values, dtype=dtype, copy=copy)
 
     def __getitem__(self, key: Any) -> Any:

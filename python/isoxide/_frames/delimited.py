@@ -271,8 +271,8 @@ class DelimitedFile(TextFile, Source):
         return self._n_rows
 
     def fingerprint(self) -> Any:
-        """Return the name, the size and the number of rows of the file."""
-        return [self.name, self.file.size, self._n_rows]
+        """Return the name of the file, its number of rows, its size and its modification time."""
+        return [self.name, self._n_rows, *self.file.fingerprint()]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the inferred dtypes; column names with `TEXT_PREFIX` give the original text."""

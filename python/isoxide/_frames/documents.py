@@ -34,7 +34,7 @@ class DocumentTable(TableSource):
     def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, table: pa.Table, **options: Any) -> None:
         # Set before the base class inspects the cells, since its errors name rows.
         self.file, self._row_name, self._rows = file, row_name, rows
-        super().__init__(table, file.name, fingerprint=[file.name, file.size, table.num_rows], **options)
+        super().__init__(table, file.name, fingerprint=[file.name, table.num_rows, *file.fingerprint()], **options)
 
     def locate(self, row: int) -> str:
         """Return the line or row of the file, such as ``"line 5"``."""
@@ -173,7 +173,9 @@ def _objects(file: InputFile, compression: str | None, options: ReadOptions) -> 
         except UnicodeDecodeError:
             raise ValueError(f"{file.name} is not UTF-8 text; name its encoding (encoding=...) or convert it") from None
         except (EOFError, OSError) as error:
-            raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
+            raise file.unreadable(error) or ValueError(
+                f"{file.name} cannot be read; it may be damaged or truncated: {error}"
+            ) from error
 
 
 def _object(line: str, number: int, name: str) -> dict[str, Any]:

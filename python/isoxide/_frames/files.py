@@ -21,8 +21,19 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from isoxide._common.files import named_if_full
+from isoxide._common.stores import Location, located, store_error, told
 
-__all__ = ["READABLE_FILES", "InputFile", "decompressed", "file_format", "local_path", "open_input", "spool"]
+__all__ = [
+    "READABLE_FILES",
+    "InputFile",
+    "RemoteFile",
+    "decompressed",
+    "file_format",
+    "is_folder",
+    "open_input",
+    "place_of",
+    "spool",
+]
 
 #: Format of a file, by its suffix.
 FORMATS = {
@@ -58,11 +69,19 @@ READABLE_FILES = (
     "or a folder of these"
 )
 _BLOCK = 1 << 20
+#: Number and size in bytes of the parts of a file that identify it if its store knows no modification time.
+_SAMPLED_PARTS, _SAMPLED_BYTES = 16, 4096
 
 
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ``~`` replaced by the home directory."""
-    return Path(path).expanduser()
+def place_of(path: Any, filesystem: Any = None) -> Path | Location:
+    """Return a local path with ``~`` replaced by the home directory, or the location of a URL."""
+    location = located(path, filesystem)
+    return location if isinstance(location, Location) else location.expanduser()
+
+
+def is_folder(path: Any) -> bool:
+    """Return whether a path, URL or location is a folder; ``-`` is none."""
+    return str(path) != "-" and place_of(path).is_dir()
 
 
 def spool(file: Any, name: str) -> InputFile:
@@ -82,21 +101,28 @@ def _standard_input() -> InputFile:
     return spool(getattr(sys.stdin, "buffer", sys.stdin), "standard input")
 
 
-def open_input(path: str | os.PathLike[str]) -> InputFile:
-    """Open a file for reading; ``-`` is standard input, and a pipe is copied to a temporary file.
+def open_input(path: Any, filesystem: Any = None) -> InputFile:
+    """Open a file or URL for reading; ``-`` is standard input, and a pipe is copied to a temporary file.
+
+    Parameters
+    ----------
+    path : path, URL or Location
+        File to open.
+    filesystem : pyarrow or fsspec file system, optional
+        File system of the path. By default a URL names it.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the path is a URL or a device.
+        If the path is a device, or a URL whose scheme is not known.
     """
     if str(path) == "-":
         return _standard_input()
-    if "://" in str(path):
-        raise ValueError(f"{path} is a URL; download the file first, or give an open file")
-    path = local_path(path)
+    path = place_of(path, filesystem)
+    if isinstance(path, Location):
+        return RemoteFile(path)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -166,6 +192,19 @@ class InputFile:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     @property
+    def suffixes(self) -> list[str]:
+        """Return the suffixes of the file's name in lower case; an empty list for a pipe."""
+        return [] if self.path is None else [suffix.lower() for suffix in self.path.suffixes]
+
+    def folders_below(self, root: Any) -> tuple[str, ...]:
+        """Return the names of the folders between a root and the file; none if there is no root."""
+        return () if root is None or self.path is None else self.path.relative_to(root).parts[:-1]
+
+    def unreadable(self, error: BaseException) -> Exception | None:
+        """Return the error to raise if a failure to read is not about the contents, but about where they are."""
+        return FileNotFoundError(f"there is no file {self.name}") if isinstance(error, FileNotFoundError) else None
+
+    @property
     def size(self) -> int:
         """Return the number of bytes of the file."""
         if self._contents is not None:
@@ -199,6 +238,10 @@ class InputFile:
         with self.open() as file:
             return file.read(n)
 
+    def fingerprint(self) -> list[Any]:
+        """Return the size of the file, and its modification time; or, for a pipe, the SHA-256 of its contents."""
+        return [self.size, self.checksum() if self._first_state is None else self._first_state[-1]]
+
     def checksum(self) -> str:
         """Return the SHA-256 of the bytes of the file, which must not have changed since it was first opened."""
         digest = hashlib.sha256()
@@ -207,6 +250,84 @@ class InputFile:
                 digest.update(block)
         self.check()
         return digest.hexdigest()
+
+
+class RemoteFile(InputFile):
+    """Input file in an object store or another remote file system.
+
+    Parameters
+    ----------
+    location : Location
+        Location of the file.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        super().__init__(location.name, None, None)
+
+    def _state(self) -> tuple[int, ...] | None:
+        info = self.location.info()
+        if info.type.name == "NotFound":
+            raise FileNotFoundError(f"there is no file {self.name}")
+        if info.type.name == "Directory":
+            raise ValueError(f"{self.name} is a folder, not a file")
+        # Some stores know no modification time.
+        return info.size or 0, -1 if info.mtime_ns is None else info.mtime_ns
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes of the file."""
+        assert self._first_state is not None
+        return self._first_state[0]
+
+    @property
+    def suffixes(self) -> list[str]:
+        """Return the suffixes of the file's name in lower case."""
+        return [suffix.lower() for suffix in self.location.suffixes]
+
+    def folders_below(self, root: Any) -> tuple[str, ...]:
+        """Return the names of the folders between a root and the file; none if there is no root."""
+        return () if root is None else self.location.parts_below(root)[:-1]
+
+    def open(self) -> Any:
+        """Open the file at its first byte, as a pyarrow file.
+
+        Raises
+        ------
+        ValueError
+            If the file has changed since it was first opened.
+        """
+        self.check()
+        return self.location.open()
+
+    def head(self, n: int = 64) -> bytes:
+        """Return the first `n` bytes of the file."""
+        with told(self.name, "read"):
+            return super().head(n)
+
+    def checksum(self) -> str:
+        """Return the SHA-256 of the bytes of the file, which must not have changed since it was first opened."""
+        with told(self.name, "read"):
+            return super().checksum()
+
+    def fingerprint(self) -> list[Any]:
+        """Return the size and the modification time, or if the store knows none, the SHA-256 of parts of the file."""
+        assert self._first_state is not None
+        if self._first_state[1] >= 0:
+            return list(self._first_state)
+        digest = hashlib.sha256()
+        with told(self.name, "read"), self.open() as file:
+            # The last part of a Parquet file describes all others.
+            for start in range(0, max(self.size, 1), max(self.size // _SAMPLED_PARTS, _SAMPLED_BYTES)):
+                file.seek(start)
+                digest.update(file.read(_SAMPLED_BYTES))
+            file.seek(max(self.size - 16 * _SAMPLED_BYTES, 0))
+            digest.update(file.read(16 * _SAMPLED_BYTES))
+        return [self.size, digest.hexdigest()]
+
+    def unreadable(self, error: BaseException) -> Exception | None:
+        """Return an error of one line if the store failed, and the contents may be good."""
+        return store_error(self.name, error, "read")
 
 
 def file_format(file: InputFile) -> tuple[str, str | None]:
@@ -225,7 +346,7 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
         if head.startswith(magic):
             raise ValueError(f"{file.name} is {description}")
     detected = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
-    suffixes = [] if file.path is None else [suffix.lower() for suffix in file.path.suffixes]
+    suffixes = file.suffixes
     compression = None
     if suffixes and suffixes[-1] in COMPRESSIONS:
         compression = COMPRESSIONS[suffixes.pop()]
@@ -247,6 +368,10 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
     if expected in ("parquet", "arrow", "xlsx"):
         if not head:
             raise ValueError(f"{file.name} is empty")
+        if head.isascii() and head.decode().replace("\t", "").splitlines()[0].isprintable():
+            raise ValueError(
+                f"{file.name} is text, although its name ends with {suffixes[-1]}; rename it to end with .csv"
+            )
         raise ValueError(f"{file.name} cannot be read: it is damaged, or not in the format of {suffixes[-1]} files")
     if expected is None and suffixes:
         hint = "write one object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {READABLE_FILES}"
@@ -260,7 +385,9 @@ def _check_workbook(file: InputFile) -> None:
         with file.open() as stream, zipfile.ZipFile(stream) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
+        raise file.unreadable(error) or ValueError(
+            f"{file.name} cannot be read; it may be damaged or truncated: {error}"
+        ) from error
     if not any(name.startswith("xl/") for name in names):
         description = (
             "an OpenDocument file; save it as .xlsx or .csv"
@@ -280,6 +407,9 @@ def decompressed(file: InputFile, compression: str | None) -> Iterator[Any]:
             yield stack.enter_context(pa.OSFile(str(file.path), "rb"))
             return
         stream: Any = stack.enter_context(file.open())
+        if compression is None and isinstance(stream, pa.NativeFile):
+            yield stream
+            return
         if compression == "gzip":
             # Arrow's own reader is not faster, and does not detect truncated files.
             stream = stack.enter_context(gzip.open(stream))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
+from numpy.typing import NDArray
 
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
 from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import names_without_index
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
+#: Maximum number of rows of a table in memory whose values identify it.
+_SAMPLED_ROWS = 1000
 #: Number of rows of a pandas frame that are converted to one Arrow batch.
 _BATCH_ROWS = 1 << 18
 
@@ -39,7 +45,7 @@ class TableSource(Source):
     notes : list of str
         Notes about the table so far.
     fingerprint : object, optional
-        Value that identifies the table. By default it is the name.
+        Value that identifies the table. By default it is its name with a hash of some of its rows.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class TableSource(Source):
         fingerprint: Any = None,
     ) -> None:
         self.name, self.notes, self.reasons = name, list(notes), {}
-        self._fingerprint = name if fingerprint is None else fingerprint
+        self._fingerprint = fingerprint
         column_roles = roles(table.column_names, name)
         self._as_written: dict[str, pa.ChunkedArray] = {}
         self._facts: dict[str, CellFacts] = {}
@@ -94,8 +100,14 @@ class TableSource(Source):
         return int(self._table.num_rows)
 
     def fingerprint(self) -> Any:
-        """Return the fingerprint that was passed to the constructor."""
-        return self._fingerprint
+        """Return the fingerprint that was passed to the constructor, or a hash of some rows of a table in memory."""
+        if self._fingerprint is not None:
+            return self._fingerprint
+        rows = sampled_rows(self.count() or 0)
+        return [self.name, self.count(), hash_of({name: self._sampled(name, rows) for name in self.schema.names})]
+
+    def _sampled(self, name: str, rows: NDArray[np.int64]) -> pa.ChunkedArray:
+        return self._table[name].take(pa.array(rows))
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows in their order."""
@@ -170,6 +182,13 @@ class PandasSource(TableSource):
                 for name in columns
             ]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    def _sampled(self, name: str, rows: NDArray[np.int64]) -> pa.ChunkedArray:
+        from isoxide._frames.pandas_columns import arrow_column
+
+        if name not in self._numpy_types:
+            return super()._sampled(name, rows)
+        return pa.chunked_array([arrow_column(self._frame[name].iloc[rows], self._numpy_types[name])])
 
     def table(self) -> pa.Table:
         """Return all rows and columns, read in batches."""
@@ -247,6 +266,21 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSo
     return TableSource(table, "the frame", untyped=set(wide), options=options, roles=roles, notes=notes)
 
 
+def sampled_rows(n_rows: int) -> NDArray[np.int64]:
+    """Return evenly spaced row numbers by whose values a table is recognised."""
+    return np.linspace(0, max(n_rows - 1, 0), min(n_rows, _SAMPLED_ROWS)).astype(np.int64)
+
+
+def hash_of(columns: dict[str, pa.ChunkedArray]) -> str:
+    """Return the SHA-256 of the names, dtypes and values of columns; only some values of nested columns count."""
+    digest = hashlib.sha256()
+    for name, column in columns.items():
+        digest.update(repr((name, str(column.type))).encode())
+        if len(column):
+            digest.update(column.combine_chunks().to_string(window=len(column)).encode())
+    return digest.hexdigest()
+
+
 def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]:
     """Return a table without view dtypes and without an index that pandas wrote, and notes on the changes."""
     names, notes = names_without_index(table.column_names, source_name)
@@ -303,6 +337,15 @@ class DatasetSource(Source):
         roles(self.schema.names, self.name)
         self._n_rows: int | None = None
 
+    def _scan_options(self) -> dict[str, Any]:
+        """Return options with which Parquet files are read as the user chose, and their checksums verified."""
+        chosen = getattr(getattr(self.dataset, "format", None), "default_fragment_scan_options", None)
+        if not isinstance(chosen, pa.dataset.ParquetFragmentScanOptions):
+            return {}
+        options = copy.copy(chosen)
+        options.page_checksum_verification = True
+        return {"fragment_scan_options": options}
+
     def count(self) -> int | None:
         """Return the number of rows, which pyarrow counts."""
         if self._n_rows is None:
@@ -310,8 +353,10 @@ class DatasetSource(Source):
         return self._n_rows
 
     def fingerprint(self) -> Any:
-        """Return the files of the dataset and its number of rows."""
-        return [*map(str, getattr(self.dataset, "files", [])), self.count()]
+        """Return the names, sizes and modification times of the files, and the number of rows."""
+        files = list(getattr(self.dataset, "files", []))
+        states = self.dataset.filesystem.get_file_info(files) if files else []
+        return [*([state.path, state.size, state.mtime_ns] for state in states), self.count()]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows in the order of the dataset."""
@@ -321,6 +366,7 @@ class DatasetSource(Source):
             batch_size=self.rows_per_batch(columns),
             batch_readahead=2,
             fragment_readahead=1,
+            **self._scan_options(),
         )
         schema = pa.schema([self.schema.field(name) for name in columns])
         try:
@@ -341,12 +387,12 @@ class ArrowStream(Source):
         self.name = f"the {cls.__module__.split('.')[0]} {cls.__name__}"
         #: Whether the object can be read only once.
         self.once = isinstance(producer, pa.RecordBatchReader)
-        self._is_read = False
-        reader = producer if self.once else pa.RecordBatchReader.from_stream(producer)
-        self._names = reader.schema.names
+        self._is_read = self._has_rows = False
+        schema = self._schema()
+        self._names = schema.names
         names, self.notes = names_without_index(self._names, self.name)
         self._positions = {name: position for position, name in enumerate(names) if name is not None}
-        fields = [reader.schema.field(position).with_name(name) for name, position in self._positions.items()]
+        fields = [schema.field(position).with_name(name) for name, position in self._positions.items()]
         self.schema = pa.schema([field.with_type(without_view(field.type)) for field in fields])
         roles(self.schema.names, self.name)
 
@@ -355,26 +401,68 @@ class ArrowStream(Source):
         return self.producer.num_rows if isinstance(self.producer, pa.Table) else None
 
     def fingerprint(self) -> Any:
-        """Return the name, since nothing else is known about a stream before it is read."""
-        return self.name
+        """Return the name and the columns, since nothing else is known about a stream before it is read."""
+        columns = [[field.name, str(field.type)] for field in self.schema]
+        if not isinstance(self.producer, pa.Table):
+            return [self.name, columns]
+        rows = sampled_rows(self.producer.num_rows)
+        sample = {f"{k}": column.take(pa.array(rows)) for k, column in enumerate(self.producer.columns)}
+        return [self.name, columns, self.producer.num_rows, hash_of(sample)]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows from a new stream of the object."""
-        if self.once and self._is_read:
-            raise ValueError(
-                f"{self.name} can be read only once, but more than one pass is needed; "
-                "write it to Parquet, or pass its origin (a table, a relation, a dataset)"
-            )
-        self._is_read = True
-        reader = self.producer if self.once else pa.RecordBatchReader.from_stream(self.producer)
-        if reader.schema.names != self._names:
-            raise ValueError(f"{self.name} changed while it was read: its columns are different now")
+        reader = self._next_reader()
         positions = [self._positions[name] for name in columns]
         schema = pa.schema([self.schema.field(name) for name in columns])
         try:
-            yield from skip_rows((_selected(batch, positions, schema) for batch in reader), first_row)
+            has_rows = False
+            for batch in skip_rows(reader, first_row):
+                has_rows = True
+                yield _selected(batch, positions, schema)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
+        if self._has_rows and not has_rows and not first_row:
+            # Some objects that can be read only once give another stream, but without rows.
+            raise self._read_before()
+        self._has_rows = has_rows
+
+    def _schema(self) -> pa.Schema:
+        """Return the names and types of the columns, if possible without a stream, which may be the only one."""
+        if self.once:
+            return self.producer.schema
+        if hasattr(self.producer, "__arrow_c_schema__"):
+            return pa.schema(self.producer)
+        # The stream is not kept, since some connections allow only one at a time.
+        return pa.RecordBatchReader.from_stream(self.producer).schema
+
+    def _next_reader(self) -> Any:
+        """Return a new stream of the object."""
+        if self.once and self._is_read:
+            raise self._read_before()
+        if self.once:
+            self._is_read = True
+            return self.producer
+        try:
+            reader = pa.RecordBatchReader.from_stream(self.producer)
+        except Exception as error:
+            # Exporters raise exceptions of any class, and these may be about something else.
+            raise self._read_before(first_line(error)) from error
+        self._is_read = True
+        if reader.schema.names != self._names:
+            raise ValueError(f"{self.name} changed while it was read: its columns are different now")
+        return reader
+
+    def _read_before(self, reason: str | None = None) -> ValueError:
+        if reason is None:
+            return ValueError(
+                f"{self.name} can be read only once, but more than one pass is needed; "
+                "write it to Parquet, or pass its origin (a table, a relation, a dataset)"
+            )
+        return ValueError(
+            f"{self.name} gave no further stream of its rows: {reason}; if it can be read only once, write it to "
+            "Parquet, or pass its origin (a table, a relation, a dataset), or for a single pass "
+            "pyarrow.RecordBatchReader.from_stream(...) of it"
+        )
 
 
 def _selected(batch: pa.RecordBatch, positions: list[int], schema: pa.Schema) -> pa.RecordBatch:

@@ -96,9 +96,9 @@ class TextFile:
         return None
 
     def _damaged(self, error: Exception) -> Exception:
-        if isinstance(error, FileNotFoundError):
-            return error
-        return ValueError(f"{self.name} cannot be read; it may be damaged or truncated: {first_line(error)}")
+        return self.file.unreadable(error) or ValueError(
+            f"{self.name} cannot be read; it may be damaged or truncated: {first_line(error)}"
+        )
 
 
 def header_names(file: InputFile, compression: str | None, options: ReadOptions) -> list[str]:
@@ -129,7 +129,7 @@ def _header(head: str, sep: str | None, file: InputFile) -> tuple[str, int, list
     if not lines:
         raise ValueError(f"{file.name} has no header")
     if sep is None:
-        is_tabbed = file.path is not None and {".tsv", ".tab"} & {s.lower() for s in file.path.suffixes}
+        is_tabbed = file.path is not None and {".tsv", ".tab"} & {*file.suffixes}
         sep = (
             "\t"
             if is_tabbed and "\t" in lines[0]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.feather
 
+from isoxide._common.stores import Location
 from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
@@ -28,7 +30,7 @@ from isoxide._frames.frames import (
     plain_table,
 )
 from isoxide._frames.header import header_names
-from isoxide._frames.parquet import ParquetFiles
+from isoxide._frames.parquet import ParquetFiles, partition_keys
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
 __all__ = ["column_names", "files_of", "open_source"]
@@ -78,12 +80,12 @@ def open_source(
 def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, Source):
         return source
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         return _path_source(source, options, roles)
     if isinstance(source, InputFile):
         return _file_source(source, options, roles)
     if isinstance(source, (list, tuple)):
-        if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
+        if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             raise TypeError(
                 "source is an empty list, or holds something other than paths; give a list of at least one path"
             )
@@ -116,7 +118,7 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     options = options or ReadOptions()
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         source = files_of(source)[0]
     if isinstance(source, InputFile):
         format_name, compression = file_format(source)
@@ -125,25 +127,24 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     return list(_source_of(source, options, _default_roles).schema.names)
 
 
-def _path_source(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
-    folder = files.local_path(path)
-    if str(path) == "-" or not folder.is_dir():
+def _path_source(path: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
+    if not files.is_folder(path):
         return _file_source(files.open_input(path), options, roles)
-    return _files_source(_inputs(path), str(folder), options, roles)
+    return _files_source(_inputs(path), str(files.place_of(path)), options, roles)
 
 
-def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
+def files_of(path: Any) -> list[InputFile]:
     """Return the files of a folder, or a list with the single file."""
     return [file for file, _ in _inputs(path)]
 
 
-def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, Path | None]]:
+def _inputs(path: Any) -> list[tuple[InputFile, Path | Location | None]]:
     """Return pairs of a file and its root folder; the root of a single file is None."""
     if isinstance(path, InputFile):
         return [(path, None)]
-    folder = files.local_path(path)
-    if str(path) == "-" or not folder.is_dir():
+    if not files.is_folder(path):
         return [(files.open_input(path), None)]
+    folder = files.place_of(path)
     paths = table_files(folder)
     if not paths:
         raise FileNotFoundError(f"the folder {folder} has no files that can be read; give {files.READABLE_FILES}")
@@ -151,17 +152,41 @@ def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, P
 
 
 def _files_source(
-    inputs: list[tuple[InputFile, Path | None]], name: str, options: ReadOptions, roles: ChooseRoles
+    inputs: list[tuple[InputFile, Path | Location | None]], name: str, options: ReadOptions, roles: ChooseRoles
 ) -> Source:
-    if {file_format(file)[0] for file, _ in inputs} == {"parquet"}:
-        return ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+    formats = Counter(file_format(file)[0] for file, _ in inputs)
+    notes = [note for root in dict.fromkeys(root for _, root in inputs) if (note := _passed_over(root))]
+    if formats.keys() == {"parquet"}:
+        source = ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+        source.notes += notes
+        return source
+    if len(formats) > 1:
+        listed = ", ".join(f"{n} {format_name}" for format_name, n in sorted(formats.items()))
+        notes.append(f"files of several formats were read one after the other: {listed}")
+    keys = {key for file, root in inputs for key in partition_keys(file, root)}
+    if keys:
+        notes.append(
+            "the folders' names did not become columns, since not all files are Parquet: "
+            f"{', '.join(map(repr, sorted(keys)))}"
+        )
     sources, options = [], replace(options, keeps_rows=False)
     for file, _ in inputs:
         try:
             sources.append(_file_source(file, options, roles))
         except BadCellError as error:
             raise error.at(f"{error.location} of {file.name}") from None
-    return JoinedSource(name, sources)
+    joined = JoinedSource(name, sources)
+    joined.notes += notes
+    return joined
+
+
+def _passed_over(root: Path | Location | None) -> str | None:
+    """Return a note about the files of a folder that are not read, apart from text and hidden files."""
+    names = [] if root is None else [PurePosixPath(path.name).name for path in _passed_over_files(root)]
+    if not names:
+        return None
+    listed = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{len(names)} files of the folder have formats that are not read: {listed}"
 
 
 def _file_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
@@ -195,29 +220,47 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
             else:
                 table = pa.ipc.open_stream(stream).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {first_line(error)}") from error
+        raise file.unreadable(error) or ValueError(
+            f"{file.name} cannot be read; it may be damaged or truncated: {first_line(error)}"
+        ) from error
     table, notes = plain_table(table, file.name)
     source = ArrowFile(
         table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
-        fingerprint=[file.name, file.size, table.num_rows],
+        fingerprint=[file.name, table.num_rows, *file.fingerprint()],
     )  # fmt: skip
     source.file = file
     return source
 
 
-def table_files(folder: Path) -> list[Path]:
+def table_files(folder: Path | Location) -> list[Any]:
     """Return the readable files in a folder and its subfolders, sorted by name, without hidden files."""
+    return [path for path, suffix in _visible_files(folder) if suffix in files.FORMATS and suffix != ".txt"]
+
+
+def _passed_over_files(folder: Path | Location) -> list[Any]:
+    """Return the files in a folder that look like tables of another format."""
+    return [path for path, suffix in _visible_files(folder) if suffix not in {*files.FORMATS, *_NOTES}]
+
+
+#: Suffixes of files in a folder that are usually notes about its tables.
+_NOTES = (".txt", ".md", ".crc", ".log", ".html")
+
+
+def _visible_files(folder: Path | Location) -> list[tuple[Any, str]]:
+    """Return the files in a folder and its subfolders that are not hidden, sorted by name, and their suffixes."""
+    listed: list[tuple[tuple[str, ...], Any]]
+    if isinstance(folder, Location):
+        listed = [(path.parts_below(folder), path) for path in folder.files()]
+    else:
+        listed = sorted((path.relative_to(folder).parts, path) for path in folder.rglob("*") if path.is_file())
     paths = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
+    for parts, path in listed:
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in files.COMPRESSIONS:
             suffixes.pop()
-        # Text files in a folder are usually notes about its tables.
-        is_table = bool(suffixes) and suffixes[-1] in files.FORMATS and suffixes[-1] != ".txt"
-        if is_table and not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
-            paths.append(path)
-    return sorted(paths, key=lambda path: path.relative_to(folder).parts)
+        if not any(part.startswith(("_", ".")) for part in parts):
+            paths.append((path, suffixes[-1] if suffixes else ""))
+    return paths
 
 
 def _joined_notes(sources: list[Source]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from isoxide._frames.frames import same_type, without_view
 from isoxide._frames.names import names_without_index, text_names
 from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
 
-__all__ = ["ParquetFiles"]
+__all__ = ["ParquetFiles", "partition_keys"]
 
 #: Size in bytes of the buffer through which a file is read.
 _BUFFER = 1 << 20
@@ -25,10 +25,11 @@ _BUFFER = 1 << 20
 class ParquetFiles(Source):
     """Parquet files with the same columns; folders such as ``day=2025-04-26`` become columns."""
 
-    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Path | None]) -> None:
+    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Any]) -> None:
         self.name, self.files, self.reasons = name, files, {}
-        self._partitions = [_partition_keys(file.path, root) for file, root in zip(files, roots, strict=True)]
+        self._partitions = [partition_keys(file, root) for file, root in zip(files, roots, strict=True)]
         self._rows: list[int] = []
+        self._page_checksums: Literal["all", "some", "none"] | None = None
         common: pa.Schema | None = None
         for input_file, keys in zip(files, self._partitions, strict=True):
             path = input_file.name
@@ -44,7 +45,7 @@ class ParquetFiles(Source):
                     "all files must have the same columns"
                 )
             self._rows.append(file.metadata.num_rows)
-            file.close()
+            file.close(force=True)
         assert common is not None
         names, self.notes = names_without_index(common.names, name)
         #: Name of each column in the files.
@@ -68,8 +69,17 @@ class ParquetFiles(Source):
         return sum(self._rows)
 
     def fingerprint(self) -> Any:
-        """Return the names, sizes and row counts of the files."""
-        return [[Path(file.name).name, file.size, rows] for file, rows in zip(self.files, self._rows, strict=True)]
+        """Return the names, row counts, sizes and modification times of the files."""
+        return [
+            [Path(file.name).name, rows, *file.fingerprint()] for file, rows in zip(self.files, self._rows, strict=True)
+        ]
+
+    def page_checksums(self) -> Literal["all", "some", "none"]:
+        """Return how many of the files have checksums of their pages, by the first page of each file."""
+        if self._page_checksums is None:
+            states = {_has_page_checksum(file) for file in self.files} - {None}
+            self._page_checksums = "some" if len(states) == 2 else "none" if False in states else "all"
+        return self._page_checksums
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the file; for several files, of a list of their checksums and names."""
@@ -100,11 +110,9 @@ class ParquetFiles(Source):
             first_row = 0
 
 
-def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
-    if root is None or path is None:
-        return {}
-    folders = path.relative_to(root).parts[:-1]
-    pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
+def partition_keys(file: InputFile, root: Any) -> dict[str, Any]:
+    """Return the names and values of the folders such as ``day=2025-04-26`` between a root folder and a file."""
+    pairs = [folder.split("=", 1) for folder in file.folders_below(root) if "=" in folder]
     # Characters that are not allowed in folder names are percent-encoded.
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
@@ -118,17 +126,60 @@ def _open(file: InputFile) -> Any:
         # Read columns through small buffers, so that a large row group is never in memory as a whole.
         file.check()
         source = file.path if file.path is not None else file.open()
-        return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
+        return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file.name, error) from error
+        raise _unreadable(file, error) from error
 
 
-def _unreadable(path: str, error: Exception) -> Exception:
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"there is no file {path}")
+def _unreadable(file: InputFile, error: Exception) -> Exception:
+    path = file.name
+    if (other := file.unreadable(error)) is not None:
+        return other
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
         return MemoryError(f"there is not enough memory to read {path}; read fewer columns, or smaller row groups")
+    if "page integrity" in str(error):
+        return ValueError(f"{path} is damaged: a page does not match its checksum; copy the file again from its origin")
     return ValueError(f"{path} cannot be read as Parquet; it may be truncated: {first_line(error)}")
+
+
+#: Bytes of a page header that are read: its first three fields take at most 18 bytes.
+_PAGE_HEADER_BYTES = 32
+#: Head of a 32-bit integer in Thrift's compact protocol whose number is one above that of the field before it.
+_NEXT_INTEGER = 0x15
+
+
+def _has_page_checksum(file: InputFile) -> bool | None:
+    """Return whether the first page of a Parquet file has a checksum, or None if the file has no pages.
+
+    Arrow verifies the checksums that there are, but does not tell whether there are any. A page header is a Thrift
+    structure whose first three fields are required integers: the type of the page and its two sizes. The fourth is the
+    checksum, which writers may omit.
+    """
+    parquet = _open(file)
+    try:
+        metadata = parquet.metadata
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        group = next((group for group in groups if group.num_rows and group.num_columns), None)
+    finally:
+        parquet.close(force=True)
+    if group is None:
+        return None
+    column = group.column(0)
+    try:
+        with file.open() as stream:
+            stream.seek(column.dictionary_page_offset or column.data_page_offset)
+            header = stream.read(_PAGE_HEADER_BYTES)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+    position = 0
+    for _ in range(3):
+        if header[position : position + 1] != bytes([_NEXT_INTEGER]):
+            return None
+        position += 1
+        while header[position : position + 1] > b"\x7f":
+            position += 1
+        position += 1
+    return header[position : position + 1] == bytes([_NEXT_INTEGER])
 
 
 def _joined_schema(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
@@ -173,9 +224,9 @@ def _read_file(
         batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns)
         yield from skip_rows(batches, first_row)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(source, error) from error
     finally:
-        file.close()
+        file.close(force=True)
 
 
 def _empty_batches(rows: int, n_rows: int) -> Iterator[pa.RecordBatch]:

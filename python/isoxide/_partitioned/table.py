@@ -512,10 +512,11 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read nine times, three of them for entity and time only, and twice more if `contamination` or
-        `alerts_per_month` sets the threshold, or with ``groups="size"``. The reference is exact, so it holds each
-        distinct value of each feature once for all rows, and again for each group and each entity with enough days: up
-        to 16 bytes per cell for each of these, in this process.
+        The table is read seven times, three of them for entity and time (and group) only, and once more if
+        `contamination` or `alerts_per_month` sets the threshold. If times are not text, one of these passes is saved.
+        If several rows share entity and time, one more is needed, and ``groups="size"`` needs two. The reference is
+        exact, so it holds each distinct value of each feature once for all rows, and again for each group and each
+        entity with enough days: up to 16 bytes per cell for each of these, in this process.
 
         Examples
         --------

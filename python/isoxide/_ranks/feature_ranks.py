@@ -130,6 +130,8 @@ class FeatureRanks:
         return f"FeatureRanks({len(self)} rows, {len(self._features)} features)"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # NumPy 1 does not know this value
+            return np.asarray(self._percentiles, dtype=dtype)
         return np.array(self._percentiles, dtype=dtype, copy=copy)
 
     def to_records(self) -> list[list[tuple[str, np.float64, Any]]]:

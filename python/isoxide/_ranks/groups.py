@@ -36,7 +36,7 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
     Raises
     ------
     ValueError
-        If the column is not in both tables, or is among the features.
+        If the column is not in both tables.
     """
     for table in (rows, reference):
         if groups not in (table.names or []):
@@ -44,10 +44,7 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
             raise ValueError(f"groups={groups!r} is not a column of {table.table_name}: {has}")
     if features is None:
         return [name for name in rows.names or [] if name != groups]
-    features = name_list(features, "features")
-    if groups in features:
-        raise ValueError(f"groups={groups!r} is among the features; remove it there, or give groups as two arrays")
-    return features
+    return name_list(features, "features")
 
 
 def labels(groups: Any, rows: Table, reference: Table) -> Labels:

@@ -23,8 +23,8 @@ from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
 
-#: Maximum number of rows of columns that are sorted in groups, and whose equal values are not merged: it would take as long
-#: as sorting them.
+#: Maximum number of rows of columns that are sorted in groups, and whose equal values are not merged: it would take as
+#: long as sorting them.
 _SHORT = 1 << 14
 #: Maximum number of values of a group.
 _GROUP_VALUES = 1 << 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -55,6 +56,7 @@ class DaskEngine(Engine):
         self._frame, self.notes = _without_index(checked(frame))
         #: Number of the first row of each partition, then the number of all rows.
         self._starts: NDArray[np.int64] | None = None
+        self._are_workers_checked = False
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -158,7 +160,36 @@ class DaskEngine(Engine):
         types: list[dict[str, pa.DataType]] = self._compute(_in_stages(tasks, _listed), names)
         return {name: joined_type([partition[name] for partition in types]) for name in names}
 
+    def check_workers(self) -> None:
+        """Refuse a cluster with workers that cannot import what tasks need; without this check Dask waits for ever."""
+        client = None if self._are_workers_checked else _active_client()
+        if client is None:
+            return
+        self._are_workers_checked = True
+
+        # Dask sends a function inside a function as a whole, so that a worker need not have this module.
+        def missing() -> list[str]:
+            from importlib import import_module
+
+            names = []
+            for name in ("numpy", "sklearn", "pandas", "pyarrow", "isoxide"):
+                try:
+                    import_module(name)
+                except ImportError:
+                    names.append(name)
+            return names
+
+        for address, names in client.run(missing, on_error="return").items():
+            # A worker that is just ending returns an exception instead.
+            if isinstance(names, list) and names:
+                raise ImportError(
+                    f"the worker {address} cannot import {', '.join(names)}: install isoxide[dask] in the Python "
+                    "environment of all workers and of the scheduler",
+                    name=names[0],
+                )
+
     def _compute(self, task: Delayed, names: Sequence[str]) -> Any:
+        self.check_workers()
         try:
             return _compute(task)[0]
         except (KeyError, ValueError) as error:
@@ -315,6 +346,18 @@ def _chained(*lists: list[dict[str, pa.DataType]]) -> list[dict[str, pa.DataType
 def _compute(*tasks: Delayed) -> tuple[Any, ...]:
     results: tuple[Any, ...] = dask.compute(*tasks)  # type: ignore[attr-defined, no-untyped-call]
     return results
+
+
+def _active_client() -> Any:
+    """Return the client of the cluster that computes tasks, or None if this process computes them."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) not in (None, "distributed", "dask.distributed"):
+        return None
+    try:
+        client = distributed.default_client()
+    except ValueError:
+        return None
+    return None if client.asynchronous else client
 
 
 def _untuned() -> Any:

@@ -49,6 +49,7 @@ class DaskTable(PartitionedTable):
 
     def _with_columns(self, forest: IsolationForest, added: RowColumns) -> Any:
         frame, engine = self._frame, self._engine
+        engine.check_workers()
         self._refuse_names(frame.columns, engine.name, added)
         features = features_of(forest, engine.schema, engine.name)
         broadcast = engine.broadcast(forest)

@@ -4,9 +4,9 @@ Loaders return a pandas DataFrame, or the path of the file for functions and com
 have their own licences, which the text file next to each one states; the licence of the package does not cover them.
 """
 
-from isoxide.datasets._enron import load_enron_user_day
+from isoxide.datasets._enron import load_enron
 
-__all__ = ["load_enron_user_day"]
+__all__ = ["load_enron"]
 
-for _public in (load_enron_user_day,):
+for _public in (load_enron,):
     _public.__module__ = __name__

@@ -10,16 +10,16 @@ from isoxide._common.imports import import_optional
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["load_enron_user_day"]
+__all__ = ["load_enron"]
 
 PATH = Path(__file__).parent / "enron_user_day.csv.gz"
 
 
 @overload
-def load_enron_user_day(*, as_path: Literal[False] = ...) -> pd.DataFrame: ...
+def load_enron(*, as_path: Literal[False] = ...) -> pd.DataFrame: ...
 @overload
-def load_enron_user_day(*, as_path: Literal[True]) -> Path: ...
-def load_enron_user_day(*, as_path: bool = False) -> pd.DataFrame | Path:
+def load_enron(*, as_path: Literal[True]) -> Path: ...
+def load_enron(*, as_path: bool = False) -> pd.DataFrame | Path:
     """Load the Enron actor-day table: e-mail activity of 181 Enron employees, one row per active day.
 
     The table has 10,969 rows from 1999-11-01 to 2002-06-21 and 37 columns: ``actor``, ``role``, ``day``, 27 counts,
@@ -56,16 +56,16 @@ def load_enron_user_day(*, as_path: bool = False) -> pd.DataFrame | Path:
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> frame = load_enron_user_day()
+    >>> from isoxide.datasets import load_enron
+    >>> frame = load_enron()
     >>> frame.shape
     (10969, 37)
-    >>> table = ueba.read_table(load_enron_user_day(as_path=True), entity="actor", time="day")
+    >>> table = ueba.read_table(load_enron(as_path=True), entity="actor", time="day")
     >>> table
     FeatureTable(10969 rows, 34 features, 827 days)
     """
     if as_path:
         return PATH
-    pandas = import_optional("pandas", "load_enron_user_day")
+    pandas = import_optional("pandas", "load_enron")
     frame: pd.DataFrame = pandas.read_csv(PATH, dtype={"actor": "str", "role": "str"}, parse_dates=["day"])
     return frame

@@ -6,7 +6,9 @@ keys are persisted. Rows are then fetched by their keys.
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -15,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyspark.sql.functions as F  # noqa: N812 (the name it has everywhere)
 from numpy.typing import NDArray
+from py4j.protocol import Py4JError
 from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
@@ -46,6 +49,7 @@ _MAX_DRIVER_STATES, _MAX_MERGED_BYTES = 64, 2**26
 _MAX_BROADCAST_ROWS = 2_000_000
 
 R = TypeVar("R")
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 class SparkForest(BroadcastForest):
@@ -60,6 +64,45 @@ class SparkForest(BroadcastForest):
         """Return the bytes of the forest from the broadcast variable."""
         data: bytes = self._broadcast.value
         return data
+
+
+#: Messages of Spark about a module that a worker cannot import, about Arrow of an old version, and about a file that it
+#: cannot read, such as one whose columns have other types than the DataFrame.
+_NO_MODULE = re.compile(r"No module named '([A-Za-z_]+)|\b(PyArrow|Pandas) >= [0-9.]+ must be installed")
+_BAD_FILE = re.compile(r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE|PARQUET_COLUMN)[A-Z_.]*\] (.*)")
+
+
+def in_one_line(method: M) -> M:
+    """Raise errors that users meet when workers or files do not fit with one line, instead of pages of Java's traces.
+
+    Parameters
+    ----------
+    method : callable
+        Method that computes something in Spark's workers.
+    """
+
+    @functools.wraps(method)
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return method(*arguments, **keywords)
+        except (PySparkException, Py4JError) as error:
+            original, text = error, str(error)
+        if (missing := _NO_MODULE.search(text)) is not None:
+            name = (missing[1] or missing[2]).lower()
+            raise ImportError(
+                f"Spark's workers cannot import {name}: install isoxide[spark] in the Python environment of all "
+                "executors, which PYSPARK_PYTHON or spark.pyspark.python names",
+                name=name,
+            )
+        if (unread := _BAD_FILE.search(text)) is not None:
+            reason = unread[1].split(" SQLSTATE")[0].strip()
+            raise ValueError(
+                f"Spark cannot read the DataFrame: {reason}; all files must have the columns and types of the "
+                "DataFrame: write the file again with these types, or read the files in groups and cast them"
+            )
+        raise original
+
+    return wrapped  # type: ignore[return-value]
 
 
 class SparkEngine(Engine):
@@ -108,6 +151,7 @@ class SparkEngine(Engine):
         """Return the number of threads of a task."""
         return int(str(self._session.conf.get("spark.task.cpus", "1")))
 
+    @in_one_line
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
         """Aggregate in the workers, which send only states to the driver."""
         columns = aggregator.columns
@@ -116,6 +160,7 @@ class SparkEngine(Engine):
             return _aggregate(self._frame.select(F.lit(0).alias("any")), aggregator, pa.schema([("any", pa.int8())]))
         return _aggregate(self._select(columns), aggregator, self._arrow(columns))
 
+    @in_one_line
     def count(self) -> int:
         """Return the number of rows; if there is a key, sort it first, which also gives the row numbers."""
         if not self.key:
@@ -159,6 +204,7 @@ class SparkEngine(Engine):
         self._first_rows = np.concatenate([[0], ends[:-1]]).astype(np.int64) if rows else ends
         self._count = int(ends[-1]) if rows else 0
 
+    @in_one_line
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
         """Return the rows with these numbers: look up their keys, and fetch the rows by their keys."""
         columns = list(columns)
@@ -176,6 +222,7 @@ class SparkEngine(Engine):
         table = rows_of_keys.drop_columns([ROW_NUMBER]).rename_columns(columns)
         return table.cast(self._arrow(columns)).take(order)
 
+    @in_one_line
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
         """Return the row numbers of rows, which are looked up by their keys."""
         self._counted("the number of a row")

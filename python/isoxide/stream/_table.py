@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
+from isoxide._common.stores import Location, located
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Source, open_source
-from isoxide._frames.files import InputFile, local_path, open_input, spool
+from isoxide._frames.files import InputFile, is_folder, open_input, place_of, spool
 from isoxide._frames.frames import ArrowStream, DatasetSource
 from isoxide._frames.opening import files_of
 from isoxide._frames.parquet import ParquetFiles
@@ -27,6 +28,8 @@ __all__ = ["StreamTable", "open"]
 
 #: Sources whose columns have declared types, which do not depend on the roles of the columns.
 _TYPED = (ArrowStream, DatasetSource, ParquetFiles)
+
+_logger = logging.getLogger("isoxide.stream")
 
 
 class StreamTable(PartitionedTable):
@@ -51,6 +54,7 @@ class StreamTable(PartitionedTable):
     ) -> None:
         self._source, self._options, self._batch_rows = source, options, batch_rows
         self._progress, self._n_jobs = progress, n_jobs
+        self._is_logged = False
 
     @contextmanager
     def _open(self, roles: ChooseRoles, *, order_by: Iterable[str] | None = None) -> Iterator[StreamEngine]:
@@ -63,7 +67,31 @@ class StreamTable(PartitionedTable):
         if isinstance(source, _TYPED):
             # Keep the source, so that a stream that can be read once is not read again by the next method.
             self._source = source
+            self._log_checksums()
         return StreamEngine(source, n_jobs=self._n_jobs, progress=self._progress)
+
+    @property
+    def page_checksums(self) -> Literal["all", "some", "none"] | None:
+        """How many Parquet files of the table have checksums of their pages; None if it is not read from such files.
+
+        Checksums are verified whenever pages are read, so damaged values raise an error. Without checksums they go
+        unnoticed. Spark writes them; other writers do so on request (``write_page_checksum=True`` in pyarrow). The
+        first page of each file tells whether a file has them. If not all files do, the logger ``isoxide.stream``
+        says so once for each table, at level INFO.
+        """
+        if not isinstance(self._source, _TYPED):
+            self._engine(roles_of())
+        return self._source.page_checksums() if isinstance(self._source, ParquetFiles) else None
+
+    def _log_checksums(self) -> None:
+        """Log once for each table that files have no checksums of their pages."""
+        if self._is_logged or not isinstance(self._source, ParquetFiles) or not _logger.isEnabledFor(logging.INFO):
+            return
+        self._is_logged = True
+        checksums = self._source.page_checksums()
+        if checksums != "all":
+            owner = "the Parquet files have" if checksums == "none" else "some of the Parquet files have"
+            _logger.info("%s: %s no page checksums, so damaged values would go unnoticed", self._source.name, owner)
 
     def _with_columns(self, forest: IsolationForest, added: RowColumns) -> pa.RecordBatchReader:
         engine = self._engine(roles_of(numbers=forest_features(forest)))
@@ -87,6 +115,7 @@ class StreamTable(PartitionedTable):
         keep: Iterable[str] = (),
         rows_per_file: int = ROWS_PER_FILE,
         resume: bool = False,
+        filesystem: Any = None,
     ) -> int:
         """Score all rows and write the scores to Parquet.
 
@@ -97,7 +126,7 @@ class StreamTable(PartitionedTable):
         ----------
         forest : IsolationForest
             Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
-        out : path
+        out : path or URL
             File to write, if the name ends with ``.parquet``; an existing file is replaced when the new one is
             complete. Any other name is a folder for files of `rows_per_file` rows each, which appear one after the
             other when they are complete. At the end, the empty file ``_SUCCESS`` is added.
@@ -107,7 +136,12 @@ class StreamTable(PartitionedTable):
             Number of rows of each file of a folder, at least 1.
         resume : bool, default=False
             Whether to continue after the last complete file of a folder that an interrupted call wrote with the same
-            forest, table and arguments.
+            forest, table and arguments. Files of the table are recognised by name, size, number of rows and
+            modification time; the contents of a pipe by their SHA-256; a table in memory by 1,000 of its rows; and
+            any other Arrow stream by the names and types of its columns only.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of `out`. By default `out` is a URL (such as ``s3://bucket/scores``) or a local path. A file of
+            a store is first written to the folder for temporary files, and sent when it is complete.
 
         Returns
         -------
@@ -120,6 +154,8 @@ class StreamTable(PartitionedTable):
             If the forest is not fitted.
         FileExistsError
             If the folder exists and is not empty, unless `resume` is true.
+        PermissionError, ConnectionError
+            If a store denies access or does not answer. The files that were sent before stay, and can be resumed.
         ValueError
             If the table lacks columns or is damaged, or the folder holds scores of another forest or table.
 
@@ -144,7 +180,7 @@ class StreamTable(PartitionedTable):
         """
         if rows_per_file < 1:
             raise ValueError(f"rows_per_file must be at least 1, got {rows_per_file}")
-        return self._writer(forest, keep).write(Path(out), rows_per_file=rows_per_file, resume=resume)
+        return self._writer(forest, keep).write(located(out, filesystem), rows_per_file=rows_per_file, resume=resume)
 
     def __repr__(self) -> str:
         return f"<StreamTable of {_source_name(self._source)}>"
@@ -153,6 +189,7 @@ class StreamTable(PartitionedTable):
 def open(
     source: Any,
     *,
+    filesystem: Any = None,
     batch_rows: int | None = None,
     progress: bool | None = None,
     n_jobs: int | None = None,
@@ -168,12 +205,16 @@ def open(
 
     Parameters
     ----------
-    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, URL, list of these, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         File (Parquet, Feather or Arrow, CSV and other delimited text, JSON lines, Excel), an open file, or ``"-"`` for
         standard input; a folder of files, read in the order of their names (folders with names like
         ``day=2025-04-26`` become columns of Parquet files); a pandas or polars frame; a dataset; or any object with
         ``__arrow_c_stream__``, such as a DuckDB relation. JSON lines and Excel files are read into memory. Each method
         reads CSV files once more, to infer the dtypes of their columns.
+    filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+        File system of the paths in `source`. By default they are local paths, or URLs such as ``s3://bucket/folder``
+        (also ``gs``, ``abfs``, ``hdfs``, ``file`` and ``memory``), which pyarrow opens with the credentials that it
+        finds, or fsspec if pyarrow has no such file system.
     batch_rows : int, optional
         Number of rows that are read at a time, at least 1. By default about 16 MB are read at a time.
     progress : bool, optional
@@ -202,6 +243,10 @@ def open(
     ------
     FileNotFoundError
         If the file does not exist, or a folder has no readable files.
+    PermissionError, ConnectionError
+        If a store denies access, or does not answer.
+    ImportError
+        If the file system of a URL needs a package that is not installed.
     ValueError
         If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged, its columns
         differ from the first file's, or a source that can be read only once is read again.
@@ -234,26 +279,32 @@ def open(
     options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
     if batch_rows is not None and batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
-    source = _reopenable(source)
+    if filesystem is not None and not isinstance(source, (str, os.PathLike, list, tuple)):
+        raise TypeError(f"filesystem is for paths, but source is a {type(source).__name__}; give paths, or only source")
+    source = _reopenable(source, filesystem)
     table = StreamTable(source, options, batch_rows=batch_rows, progress=progress, n_jobs=n_jobs)
-    if not isinstance(source, (str, os.PathLike, InputFile, list, Source)) and type(source).__name__ != "DataFrame":
+    if (
+        not isinstance(source, (str, os.PathLike, InputFile, Location, list, Source))
+        and type(source).__name__ != "DataFrame"
+    ):
         # This costs nothing, and refuses an object that is not a table before any other work.
         table._engine(roles_of())
     return table
 
 
-def _reopenable(source: Any) -> Any:
+def _reopenable(source: Any, filesystem: Any = None) -> Any:
     """Return a source that can be opened again; standard input, pipes and open files go to temporary files."""
-    if isinstance(source, (str, os.PathLike)):
-        if str(source) != "-" and local_path(source).is_dir():
-            files_of(source)
-            return source
-        return open_input(source)
+    if isinstance(source, (str, os.PathLike, Location)):
+        place = source if str(source) == "-" else place_of(source, filesystem)
+        if is_folder(place):
+            files_of(place)
+            return place
+        return open_input(place)
     if isinstance(source, (list, tuple)):
-        if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
+        if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             # `open_source` refuses it with a message.
             return tuple(source)
-        return [path if isinstance(path, InputFile) else _reopenable(path) for path in source]
+        return [path if isinstance(path, InputFile) else _reopenable(path, filesystem) for path in source]
     is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc") or isinstance(source, Source)
     if not is_table and callable(getattr(source, "read", None)):
         name = getattr(source, "name", None)
@@ -263,7 +314,7 @@ def _reopenable(source: Any) -> Any:
 
 def _source_name(source: Any) -> str:
     """Return the name of a source for its representation."""
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Location)):
         return str(source)
     if isinstance(source, list):
         return f"{len(source)} files and folders"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isoxide._common.files import clear_leftovers, read_file, replace_file
+from isoxide._common.stores import Location
 from isoxide._forest.estimator import IsolationForest
 from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.row_columns import RowColumns, ScoreColumns
@@ -27,7 +28,7 @@ __all__ = ["ROWS_PER_FILE", "Rebatcher", "ScoreWriter", "ScoredStream", "is_one_
 #: Names of the file that describes the scores in a folder, and of the file that marks them as complete. Readers of
 #: Parquet ignore both.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
-_FORMAT = 1
+_FORMAT = 2
 #: Default number of rows of each file of a folder.
 ROWS_PER_FILE = 10_000_000
 _FILE_SUFFIXES = (".parquet", ".pq", ".parq")
@@ -121,7 +122,7 @@ class ScoreWriter:
             columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_nullable else None)
         return pd.DataFrame(columns, columns=table.column_names)
 
-    def write(self, out: Path, *, rows_per_file: int, resume: bool) -> int:
+    def write(self, out: Path | Location, *, rows_per_file: int, resume: bool) -> int:
         """Write all scores to a Parquet file, or to a folder for other names; return the number of rows."""
         if not is_one_file(out):
             return self.write_folder(out, rows_per_file, resume)
@@ -129,11 +130,11 @@ class ScoreWriter:
             raise ValueError(f"{out} is a single file, which cannot be resumed; give a folder with resume=True")
         return self.write_file(out)
 
-    def write_file(self, out: Path) -> int:
+    def write_file(self, out: Path | Location) -> int:
         """Write all scores to one file, and return the number of rows."""
         return self._replace(out, self.scored.batches())
 
-    def write_folder(self, out: Path, rows_per_file: int, resume: bool) -> int:
+    def write_folder(self, out: Path | Location, rows_per_file: int, resume: bool) -> int:
         """Write scores to a folder, file by file, and return the number of rows in the folder."""
         existing = self._begin(out, self._note(rows_per_file), resume)
         n_rows, n_files = sum(existing), len(existing)
@@ -154,7 +155,7 @@ class ScoreWriter:
         replace_file(out / _DONE, lambda path: path.write_text(""))
         return n_rows
 
-    def _replace(self, path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+    def _replace(self, path: Any, batches: Iterable[pa.RecordBatch]) -> int:
         """Write a file, which replaces an existing one when it is complete, and return its number of rows."""
         n_rows = 0
 
@@ -178,12 +179,15 @@ class ScoreWriter:
             "rows_per_file": rows_per_file,
         }
 
-    def _begin(self, out: Path, note: dict[str, Any], resume: bool) -> list[int]:
+    def _begin(self, out: Path | Location, note: dict[str, Any], resume: bool) -> list[int]:
         """Create the folder, and return the number of rows of each file that it already contains."""
         if out.exists() and not out.is_dir():
             raise FileExistsError(f"{out} is a file; give a folder, or a name that ends with .parquet")
-        clear_leftovers(out)
-        is_begun = out.exists() and any(out.iterdir())
+        if isinstance(out, Path):
+            clear_leftovers(out)
+            is_begun = out.exists() and any(out.iterdir())
+        else:
+            is_begun = bool(out.files())
         if is_begun and not resume:
             raise FileExistsError(
                 f"the folder {out} is not empty; continue it with resume=True, or choose another folder"
@@ -191,7 +195,7 @@ class ScoreWriter:
         if is_begun:
             try:
                 existing = json.loads(read_file(out / _NOTE))
-            except (OSError, ValueError, RecursionError):
+            except (FileNotFoundError, ValueError, RecursionError):
                 raise ValueError(f"cannot resume: {out} was not written by write_scores; it has no {_NOTE}") from None
             for name, value in note.items():
                 if not isinstance(existing, dict) or existing.get(name) != value:
@@ -200,19 +204,30 @@ class ScoreWriter:
                         "another folder"
                     )
         else:
-            out.mkdir(parents=True, exist_ok=True)
+            if isinstance(out, Path):
+                out.mkdir(parents=True, exist_ok=True)
             text = json.dumps(note, indent=1)
             replace_file(out / _NOTE, lambda path: path.write_text(text))
         return [*_rows_of_complete_files(out)]
 
 
-def _rows_of_complete_files(out: Path) -> Iterator[int]:
+def _rows_of_complete_files(out: Path | Location) -> Iterator[int]:
     """Yield the number of rows of each file, up to the first one that is missing or damaged."""
     for number in itertools.count():
         try:
-            yield pq.read_metadata(_numbered_file(out, number)).num_rows
+            yield _n_rows(_numbered_file(out, number))
+        except (PermissionError, ConnectionError):
+            raise
         except (OSError, pa.ArrowException):
             return
+
+
+def _n_rows(path: Path | Location) -> int:
+    """Return the number of rows according to the metadata of a Parquet file."""
+    if isinstance(path, Path):
+        return int(pq.read_metadata(path).num_rows)
+    with path.open() as file:
+        return int(pq.read_metadata(file).num_rows)
 
 
 class Rebatcher:
@@ -242,10 +257,10 @@ class Rebatcher:
             yield batch
 
 
-def _numbered_file(out: Path, number: int) -> Path:
+def _numbered_file(out: Path | Location, number: int) -> Any:
     return out / f"part-{number:05d}.parquet"
 
 
-def is_one_file(out: Path) -> bool:
+def is_one_file(out: Path | Location) -> bool:
     """Return whether a path names a Parquet file instead of a folder."""
     return out.suffix.lower() in _FILE_SUFFIXES and not out.is_dir()

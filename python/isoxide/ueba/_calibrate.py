@@ -225,8 +225,8 @@ class Calibration:
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> ueba.calibrate(table).amounts([2, 100])[["alerts_per_month", "rows", "not_unusual"]]
            alerts_per_month  rows  not_unusual
         0               2.0    64            0
@@ -376,8 +376,8 @@ def calibrate(
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> from isoxide.datasets import load_enron
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> study = ueba.calibrate(table, alerts_per_month=2)
     >>> int((study.scores <= study.threshold).sum())
     64

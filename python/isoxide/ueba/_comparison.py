@@ -63,8 +63,8 @@ class Comparison(Generic[F]):
     Examples
     --------
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> from isoxide.datasets import load_enron
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> print(findings.compare(findings))
     0 new, 11 again, 0 stronger, 0 gone

@@ -39,8 +39,8 @@ class Decisions:
     --------
     >>> import tempfile
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> from isoxide.datasets import load_enron
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> decision = findings.decide(findings.frame["finding_id"].iloc[0], status="known-good", note="mailing list")
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide._common.files import read_file
+from isoxide._common.files import file_size, read_file
+from isoxide._common.stores import Location
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, REVIEW_COLUMNS, TICKET_COLUMNS
 from isoxide.ueba._decision import Decision
@@ -250,7 +251,7 @@ def json_value(value: Any) -> Any:
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path | Location) -> dict[str, Any]:
     """Read a file, check the document in it, and return the arguments of `Findings`.
 
     Raises
@@ -280,7 +281,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path | Location) -> Any:
     """Return the document in a file.
 
     Raises
@@ -292,7 +293,7 @@ def _parsed(path: Path) -> Any:
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
-    if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
+    if (size := file_size(path)) > _MAX_BYTES:
         raise ValueError(f"{path} has {size:,} bytes, but files of findings have at most {_MAX_BYTES:,}")
     data = read_file(path)
     try:

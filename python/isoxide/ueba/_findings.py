@@ -8,10 +8,10 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoxide._common.files import replace_file
+from isoxide._common.stores import located
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
 from isoxide.ueba._columns import RESULT_COLUMNS
@@ -287,8 +287,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> findings = ueba.detect(table, contamination=0.001)
         >>> decision = findings.decide(findings.frame["finding_id"].iloc[0][:6], status="confirmed", who="Ana")
         >>> print(decision)
@@ -347,8 +347,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> findings = ueba.detect(table, contamination=0.001)
         >>> decision = findings.decide(findings.frame["finding_id"].iloc[0], status="false-positive")
         >>> applied = findings.apply(ueba.Decisions([decision]))
@@ -394,8 +394,8 @@ class Findings(FindingsData):
         Examples
         --------
         >>> from isoxide import ueba
-        >>> from isoxide.datasets import load_enron_user_day
-        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
         >>> few, more = (ueba.detect(table, contamination=share) for share in (0.001, 0.002))
         >>> comparison = more.compare(few)
         >>> comparison.counts()
@@ -408,74 +408,88 @@ class Findings(FindingsData):
         earlier = previous if isinstance(previous, Findings) else read_findings(previous)
         return compare_findings(self, earlier, cutoff, source)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+    def to_csv(self, path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
         """Write the result of `to_frame`, hidden findings last, as CSV that is safe to open in a spreadsheet.
 
         Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
 
         Parameters
         ----------
-        path : path
+        path : path or URL
             File to write. An existing file is replaced when the new one is complete.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/findings``) or a local path.
 
         Returns
         -------
-        Path
-            The path of the file.
+        Path or str
+            The path of the file; text for a file of a store.
         """
-        return replace_file(path, lambda temporary: write_csv(self.to_frame(hidden=True), temporary))
+        return replace_file(path, lambda temporary: write_csv(self.to_frame(hidden=True), temporary), filesystem)
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+    def to_parquet(self, path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
         """Write the result of `to_frame`, hidden findings last, as Parquet with the manifest in the file's metadata.
 
         This needs pyarrow.
 
         Parameters
         ----------
-        path : path
+        path : path or URL
             File to write. An existing file is replaced when the new one is complete.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/findings``) or a local path.
 
         Returns
         -------
-        Path
-            The path of the file.
+        Path or str
+            The path of the file; text for a file of a store.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pandas(self.to_frame(hidden=True), preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"isoxide": json.dumps(self.manifest).encode()}
-        return replace_file(path, lambda temporary: pq.write_table(table.replace_schema_metadata(metadata), temporary))
+        table = table.replace_schema_metadata(metadata)
+        return replace_file(path, lambda temporary: pq.write_table(table, temporary), filesystem)
 
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
+    def to_json(self, path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
         """Write everything except the forest as JSON, which `read_findings` reads.
 
         Parameters
         ----------
-        path : path
+        path : path or URL
             File to write. An existing file is replaced when the new one is complete.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/findings``) or a local path.
 
         Returns
         -------
-        Path
-            The path of the file.
+        Path or str
+            The path of the file; text for a file of a store.
         """
-        text = _document.dump(self)
-        return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return _return_or_write(_document.dump(self), path, filesystem)
 
-    def to_ocsf(self, path: str | os.PathLike[str] | None = None, *, entity_type: str | None = None) -> Any:
+    def to_ocsf(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        entity_type: str | None = None,
+        filesystem: Any = None,
+    ) -> Any:
         """Return or write the findings as Detection Findings of OCSF 1.8.0, one JSON object per line.
 
         OCSF is the Open Cybersecurity Schema Framework, which security lakes and SIEM systems read.
 
         Parameters
         ----------
-        path : path, optional
+        path : path or URL, optional
             File of newline-delimited JSON to write, in one step; an existing file is replaced. By default the text is
             returned.
         entity_type : {"user", "host", "ip", "other"}, optional
             Type of the entities, which decides the fields that hold them. By default the name of their column decides,
             such as ``actor`` for users and ``src_ip`` for IP addresses; unknown names are ``"other"``.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/report.html``) or a local path.
 
         Returns
         -------
@@ -487,19 +501,27 @@ class Findings(FindingsData):
         ValueError
             If `entity_type` has another value.
         """
-        return _return_or_write(to_ndjson(ocsf_events(self, entity_type)), path)
+        return _return_or_write(to_ndjson(ocsf_events(self, entity_type)), path, filesystem)
 
-    def to_ecs(self, path: str | os.PathLike[str] | None = None, *, entity_type: str | None = None) -> Any:
+    def to_ecs(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        entity_type: str | None = None,
+        filesystem: Any = None,
+    ) -> Any:
         """Return or write the findings as alerts of the Elastic Common Schema (ECS) 9.4.0, one JSON object per line.
 
         Parameters
         ----------
-        path : path, optional
+        path : path or URL, optional
             File of newline-delimited JSON to write, in one step; an existing file is replaced. By default the text is
             returned.
         entity_type : {"user", "host", "ip", "other"}, optional
             Type of the entities, which decides the fields that hold them. By default the name of their column decides,
             such as ``actor`` for users and ``src_ip`` for IP addresses; unknown names are ``"other"``.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/report.html``) or a local path.
 
         Returns
         -------
@@ -511,7 +533,7 @@ class Findings(FindingsData):
         ValueError
             If `entity_type` has another value.
         """
-        return _return_or_write(to_ndjson(ecs_events(self, entity_type)), path)
+        return _return_or_write(to_ndjson(ecs_events(self, entity_type)), path, filesystem)
 
     def to_markdown(
         self,
@@ -520,12 +542,13 @@ class Findings(FindingsData):
         cutoff: float = 99.0,
         always_show: Iterable[str] | None = None,
         order: str = "score",
+        filesystem: Any = None,
     ) -> Any:
         """Return or write the report as Markdown: a section per entity with a table of its findings.
 
         Parameters
         ----------
-        path : path, optional
+        path : path or URL, optional
             Markdown file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
@@ -535,6 +558,8 @@ class Findings(FindingsData):
             ``is_weekend``, or no feature if the findings were made with ``domain_defaults=False``.
         order : {"score", "entity"}, default="score"
             Order of the entities: by their lowest score, or by name.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/report.html``) or a local path.
 
         Returns
         -------
@@ -549,7 +574,7 @@ class Findings(FindingsData):
         from isoxide.ueba import _markdown
 
         selected = self._selected_for_report(cutoff, always_show)
-        return _return_or_write(_markdown.render(self, selected, cutoff=cutoff, order=order), path)
+        return _return_or_write(_markdown.render(self, selected, cutoff=cutoff, order=order), path, filesystem)
 
     def to_html(
         self,
@@ -560,6 +585,7 @@ class Findings(FindingsData):
         title: str | None = None,
         link: str | None = None,
         drift: Drift | None = None,
+        filesystem: Any = None,
     ) -> Any:
         """Return or write the report as one self-contained HTML page with sorting and filtering.
 
@@ -567,7 +593,7 @@ class Findings(FindingsData):
 
         Parameters
         ----------
-        path : path, optional
+        path : path or URL, optional
             HTML file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
@@ -584,6 +610,8 @@ class Findings(FindingsData):
         drift : Drift, optional
             Report on drift that the page shows unless its verdict is "ok". By default it is the one that
             `Model.detect` recorded in the manifest.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the path. By default `path` is a URL (such as ``s3://bucket/report.html``) or a local path.
 
         Returns
         -------
@@ -604,7 +632,7 @@ class Findings(FindingsData):
         selected = self._selected_for_report(cutoff, always_show)
         summary = None if drift is None else drift.summary()
         page = _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
-        return _return_or_write(page, path)
+        return _return_or_write(page, path, filesystem)
 
 
 def _check_cutoff(cutoff: float) -> None:
@@ -612,20 +640,22 @@ def _check_cutoff(cutoff: float) -> None:
         raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")
 
 
-def _return_or_write(text: str, path: str | os.PathLike[str] | None) -> str | Path:
+def _return_or_write(text: str, path: str | os.PathLike[str] | None, filesystem: Any) -> Any:
     """Return a text, or write it to a file and return the path."""
     if path is None:
         return text
-    return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), filesystem)
 
 
-def read_findings(path: str | os.PathLike[str]) -> Findings:
+def read_findings(path: str | os.PathLike[str], *, filesystem: Any = None) -> Findings:
     """Read findings that `Findings.to_json` wrote.
 
     Parameters
     ----------
     path : path
         JSON file. Untrusted input is safe: every field is checked, and reading never executes code.
+    filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+        File system of the path. By default `path` is a URL (such as ``s3://bucket/findings.json``) or a local path.
 
     Returns
     -------
@@ -643,13 +673,13 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     --------
     >>> import tempfile
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> from isoxide.datasets import load_enron
+    >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
     Findings(11 rows of 7 entities, 34 features)
     """
-    findings = Findings(**_document.read(Path(path)))
+    findings = Findings(**_document.read(located(path, filesystem)))
     # Hidden findings are read together with the others.
     return split(findings) if any(one.is_hidden for one in findings.judged) else findings

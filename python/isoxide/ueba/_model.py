@@ -6,7 +6,6 @@ import datetime
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,8 +76,8 @@ class Model:
     --------
     >>> import tempfile
     >>> from isoxide import ueba
-    >>> from isoxide.datasets import load_enron_user_day
-    >>> mail = load_enron_user_day()
+    >>> from isoxide.datasets import load_enron
+    >>> mail = load_enron()
     >>> options = {"entity": "actor", "time": "day", "exclude": ["n_prior_days", "known_rcpt_share"]}
     >>> before = ueba.read_table(mail[mail["day"] < "2001-11-01"], **options)
     >>> model = ueba.Model.fit(before, alerts_per_month=10, n_estimators=100)
@@ -218,7 +217,7 @@ class Model:
             families_of_frame(table.X.iloc[sampled_rows(len(table))]), size,
         )  # fmt: skip
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
         """Write the model to a folder: all of its files, or none.
 
         The files are ``model.json`` (settings, facts, and checksums of the other files), ``forest.safetensors``,
@@ -226,32 +225,37 @@ class Model:
 
         Parameters
         ----------
-        folder : path
+        folder : path or URL
             Folder, which is created if it does not exist. An earlier model in it is replaced in one step; other files
-            stay.
+            stay. In a store the files are replaced one by one, ``model.json`` last; it has the checksums of the others,
+            so `load` refuses a model of which only one half was replaced.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the folder. By default `folder` is a URL (such as ``s3://bucket/model``) or a local path.
 
         Returns
         -------
-        Path
-            The folder.
+        Path or str
+            The folder; text for a folder of a store.
 
         Raises
         ------
         FileExistsError
             If the folder has a file ``model.json`` of something else.
         OSError
-            If a file cannot be written; then the folder is unchanged.
+            If a file cannot be written; then a local folder is unchanged.
         """
-        return write_model(self._data, folder)
+        return write_model(self._data, folder, filesystem=filesystem)
 
     @staticmethod
-    def load(folder: str | os.PathLike[str]) -> Model:
+    def load(folder: str | os.PathLike[str], *, filesystem: Any = None) -> Model:
         """Read a model that `save` wrote. Untrusted input is safe: everything is checked, and no code is executed.
 
         Parameters
         ----------
-        folder : path
+        folder : path or URL
             Folder of the model.
+        filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
+            File system of the folder. By default `folder` is a URL (such as ``s3://bucket/model``) or a local path.
 
         Returns
         -------
@@ -265,7 +269,7 @@ class Model:
         ValueError
             If a file was changed or damaged, or another product or a later version wrote it.
         """
-        return Model(read_model(folder))
+        return Model(read_model(folder, filesystem))
 
     def detect(
         self, table: FeatureTable, *, since: str | datetime.date | None = None, n_jobs: int | None = None

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isoxide._common.files import FileSet, named_if_full, read_file
+from isoxide._common.files import FileSet, file_size, named_if_full, read_file, replace_file
 from isoxide._common.json import loads
+from isoxide._common.stores import Location, located
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._identifiers import document_id
@@ -50,33 +50,46 @@ _N_ATTEMPTS = 3
 
 
 def write_model(
-    data: ModelData, folder: str | os.PathLike[str], move: Callable[[FileSet], None] = FileSet.put_in_place
-) -> Path:
+    data: ModelData,
+    folder: Any,
+    move: Callable[[FileSet], None] = FileSet.put_in_place,
+    filesystem: Any = None,
+) -> Any:
     """Write the folder of a model: all of its files, or none.
+
+    A store cannot replace several files in one step, so the document is sent last. It has the hashes of the other
+    files, so nobody reads a model of which one half was replaced.
 
     Parameters
     ----------
     data : ModelData
         The model.
-    folder : path
+    folder : path or URL
         Folder, which is created if it does not exist. An earlier model in it is replaced.
     move : callable, default=FileSet.put_in_place
-        Function that moves the files to the folder.
+        Function that moves the files to a local folder.
+    filesystem : pyarrow or fsspec file system, optional
+        File system of the folder. By default a URL names it.
 
     Raises
     ------
     FileExistsError
         If the folder has a file ``model.json`` of something else.
     OSError
-        If a file cannot be written; then the folder is unchanged.
+        If a file cannot be written; then a local folder is unchanged.
     """
-    folder = Path(folder)
+    folder = located(folder, filesystem)
     existing = folder / DOCUMENT_FILE
     if existing.exists() and not _is_model(existing):
         raise FileExistsError(f"{existing} is not a model of isoxide; choose another folder")
     provenance = {name: value for name, value in data.training.to_dict().items() if name in Training.PROVENANCE}
     document = {"format": FORMAT, "version": VERSION, "id": data.id, **data.content, "provenance": provenance}
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if isinstance(folder, Location):
+        for name, content in data.files.items():
+            replace_file(folder / name, lambda file, content=content: file.write_bytes(content))  # type: ignore[misc]
+        replace_file(existing, lambda file: file.write_text(text, encoding="utf-8"))
+        return str(folder)
     files = FileSet(folder)
     try:
         files.open()
@@ -90,16 +103,16 @@ def write_model(
     return folder
 
 
-def _is_model(path: Path) -> bool:
+def _is_model(path: Path | Location) -> bool:
     """Return whether a file is the document of a model, of any version."""
     try:
-        document = loads(read_file(path)) if path.stat().st_size <= _MAX_BYTES else None
+        document = loads(read_file(path)) if file_size(path) <= _MAX_BYTES else None
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("format") == FORMAT
 
 
-def read_model(folder: str | os.PathLike[str]) -> ModelData:
+def read_model(folder: Any, filesystem: Any = None) -> ModelData:
     """Read the folder of a model, and check every file. Untrusted input is safe: reading never executes code.
 
     Raises
@@ -109,7 +122,7 @@ def read_model(folder: str | os.PathLike[str]) -> ModelData:
     ValueError
         If a file was changed or damaged, or another product or a later version wrote it.
     """
-    folder = Path(folder)
+    folder = located(folder, filesystem)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"{folder} {problem}; give the folder of a model that `isoxide train` wrote")
@@ -124,16 +137,16 @@ def read_model(folder: str | os.PathLike[str]) -> ModelData:
     raise AssertionError("unreachable")
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path | Location, name: str) -> bytes:
     path = folder / name
     if not path.exists():
         raise FileNotFoundError(f"{folder} has no file {name}; it is not the folder of a model, or not all of it")
-    if name == DOCUMENT_FILE and path.is_file() and path.stat().st_size > _MAX_BYTES:
+    if name == DOCUMENT_FILE and file_size(path) > _MAX_BYTES:
         raise ValueError(f"{path} is larger than any document of a model")
     return read_file(path)
 
 
-def _model(folder: Path, text: bytes) -> ModelData:
+def _model(folder: Path | Location, text: bytes) -> ModelData:
     path = folder / DOCUMENT_FILE
     try:
         document = loads(text, max_keys=_MAX_ENTRIES, max_items=_MAX_ENTRIES, parse_constant=_refuse_constant)
@@ -166,7 +179,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _checked(folder: Path, name: str, files: Mapping[str, Any]) -> bytes:
+def _checked(folder: Path | Location, name: str, files: Mapping[str, Any]) -> bytes:
     """Return the content of a file, if it has the hash that the document states."""
     data = _read(folder, name)
     expected = files[name]["sha256"]
@@ -178,7 +191,9 @@ def _checked(folder: Path, name: str, files: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], files: dict[str, bytes]) -> ModelData:
+def _data(
+    folder: Path | Location, content: dict[str, Any], provenance: dict[str, Any], files: dict[str, bytes]
+) -> ModelData:
     """Return the data of a model, if the document fits the other files in every detail."""
     names = fields.names([own["name"] for own in content["features"]], "features", len(content["features"]))
     settings = ModelSettings.from_dict(content["settings"])

@@ -21,7 +21,10 @@ use super::lanes::{Lanes, Two};
 use super::search::Search;
 use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
-use super::{BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
+use super::{
+    BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, STATE_WORDS, TILE_ROWS, Tile, WordBytes, logic, portable,
+    twister,
+};
 use crate::matrix::Matrix;
 
 /// Columns that are transposed together: a register of f64.
@@ -29,7 +32,7 @@ const RUN: usize = 8;
 /// Rows that are transposed together: a register of f32.
 const ROWS: usize = 16;
 
-/// Proof that the processor has AVX-512 F, BW, DQ and VL.
+/// Proof that the processor has AVX-512 F, BW, DQ and VL, and POPCNT as every such processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512 {
     /// Whether the processor has VPOPCNTDQ too.
@@ -43,7 +46,8 @@ impl Avx512 {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt");
         has.then(|| Self {
             counts: is_x86_feature_detected!("avx512vpopcntdq"),
         })
@@ -124,6 +128,25 @@ impl Kernel for Avx512 {
     fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { shapley(tree, block, scratch) }
+    }
+
+    fn twist(self, state: &mut [u32; STATE_WORDS]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { twist(state) }
+    }
+
+    fn temper(self, state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { temper(state, outputs) }
+    }
+
+    fn selects_together(self) -> bool {
+        true
+    }
+
+    fn select_low(self, words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { select_low(words, mask, top, kept) }
     }
 }
 
@@ -344,4 +367,38 @@ fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut Shapl
             shapley::explain::<Eight>(tree, block, scratch);
         }
     }
+}
+
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn twist(state: &mut [u32; STATE_WORDS]) {
+    twister::twist(state);
+}
+
+/// Runs the portable code, which the compiler vectorises with the instructions of this kernel.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn temper(state: &[u32; STATE_WORDS], outputs: &mut [WordBytes; STATE_WORDS]) {
+    twister::temper(state, outputs);
+}
+
+/// Selects low words sixteen at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+fn select_low(words: &[WordBytes], mask: u32, top: u32, kept: &mut [WordBytes]) -> usize {
+    const LANES: usize = 16;
+    assert!(words.len() <= kept.len());
+    let (mask_of_all, top_of_all) = (_mm512_set1_epi32(mask as i32), _mm512_set1_epi32(top as i32));
+    let mut n_kept = 0;
+    let (groups, rest) = words.as_chunks::<LANES>();
+    for group in groups {
+        // SAFETY: the array has sixteen words.
+        let masked = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+        let masked = _mm512_and_si512(masked, mask_of_all);
+        let is_low = _mm512_cmple_epu32_mask(masked, top_of_all);
+        // A store of the kept words alone takes many times as long on some processors.
+        let low = _mm512_maskz_compress_epi32(is_low, masked);
+        // SAFETY: each earlier group kept at most sixteen words, so as many fit from here on, as asserted.
+        unsafe { _mm512_storeu_si512(kept.as_mut_ptr().add(n_kept).cast(), low) };
+        n_kept += is_low.count_ones() as usize;
+    }
+    twister::select_low(rest, mask, top, kept, n_kept)
 }

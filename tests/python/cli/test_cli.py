@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):
-    """Return a folder with the files that the examples of the help and the README name."""
+    """Return a folder with the files that the examples of the help and of docs/quickstart.md name."""
     folder = tmp_path_factory.mktemp("cli")
     frame = actor_days(seed)
     for name in ("features.csv", "features.csv.gz", "new.csv"):
@@ -548,12 +548,12 @@ def test_an_unexpected_exception_is_reported_in_one_line(folder, tmp_path, monke
 
 
 def commands_shown():
-    """Return every command that help and README give as an example."""
+    """Return every command that help and docs/quickstart.md give as an example."""
     parser = make_parser()
     [commands] = [action for action in parser._actions if action.choices]
     texts = [text.format_help() for text in (parser, *commands.choices.values())]
     shown = [line.strip() for text in texts for line in text.split("examples:")[1].splitlines() if "isoxide " in line]
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"), re.DOTALL)
     shown += [line for block in blocks for line in block.splitlines() if re.match(r"(\w+ \S+ \| )?isoxide ", line)]
     return list(dict.fromkeys(shown))
 
@@ -598,7 +598,7 @@ def test_examples_with_the_data_set_of_the_package_run_in_a_shell(tmp_path):
     [lines] = re.findall(r"a table to try it with:\n(.*?)\n\n", make_parser().format_help(), re.DOTALL)
     python = shlex.quote(sys.executable)
     for script in (block, lines):
-        assert "load_enron_user_day" in script
+        assert "load_enron" in script
         script = f'python() {{ {python} "$@"; }}\nisoxide() {{ {python} -m isoxide "$@"; }}\n{script}'
         done = subprocess.run(
             ["sh", "-e", "-c", script], capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path,

@@ -13,7 +13,7 @@ from command import Done, contents
 from enron_runs import READING, mail
 from isoxide import ueba
 from isoxide._common import appending
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +40,7 @@ def base(tmp_path_factory):
 def run(folder, out, *options):
     """Return the arguments of `isoxide detect` for the days after the training rows."""
     out = out if os.path.isabs(out) else folder / out
-    return ["detect", load_enron_user_day(as_path=True), "--model", folder / "model", "--since", "2001-11-01",
+    return ["detect", load_enron(as_path=True), "--model", folder / "model", "--since", "2001-11-01",
             "--out", out, *options]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_wrong_runs_are_refused(base, tmp_path):
 
 def test_compare(base, tmp_path):
     assert Done("compare", base / "first", base / "first").ok().startswith("0 new, ")
-    assert Done("detect", load_enron_user_day(as_path=True), "--contamination", 0.002,
+    assert Done("detect", load_enron(as_path=True), "--contamination", 0.002,
                 "--out", tmp_path / "other").returncode == 0  # fmt: skip
     text = Done("compare", base / "first", tmp_path / "other").ok()
     told = json.loads(Done("compare", base / "first", tmp_path / "other", "--json").ok())

@@ -4,6 +4,7 @@ import contextlib
 import doctest
 import os
 import signal
+import sys
 import time
 
 import dask
@@ -356,6 +357,30 @@ def log_unpickling(path):
                 file.write(f"{os.getpid()}\n")
 
     return LogUnpickling()
+
+
+@pytest.mark.timeout(120)
+def test_workers_without_a_module_are_named(frame, cluster):
+    def hide():
+        # The workers imported it already, so they look it up again.
+        sys.modules["isoxide"], hidden = None, sys.modules.get("isoxide")
+        return hidden is not None
+
+    def show(is_imported):
+        del sys.modules["isoxide"]
+        if is_imported:
+            for name in [name for name in sys.modules if name.startswith("isoxide.")]:
+                del sys.modules[name]
+
+    hidden = cluster.run(hide)
+    try:
+        with (
+            cluster.as_current(),
+            pytest.raises(ImportError, match=r"the worker tcp://\S+ cannot import isoxide: in"),
+        ):
+            isoxide.dask.table(partitioned(frame, [N])).fit()
+    finally:
+        cluster.run(show, any(hidden.values()))
 
 
 def test_an_aggregator_is_sent_once_to_each_worker(frame, cluster, tmp_path):

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 
 from isoxide import ueba
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 
 
 @pytest.fixture(scope="module")
 def frame():
-    return load_enron_user_day()
+    return load_enron()
 
 
 def test_the_description_has_the_checksum_size_and_columns_of_the_file():
-    path = load_enron_user_day(as_path=True)
+    path = load_enron(as_path=True)
     description = path.with_name("enron_user_day.md").read_text(encoding="utf-8")
     assert f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" in description
     assert f"{path.stat().st_size:,} bytes" in description
@@ -32,7 +32,7 @@ def test_the_description_has_the_checksum_size_and_columns_of_the_file():
 
 
 def test_the_frame_has_the_cells_of_the_file(frame):
-    with gzip.open(load_enron_user_day(as_path=True), "rt", encoding="utf-8", newline="") as file:
+    with gzip.open(load_enron(as_path=True), "rt", encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert frame.shape == (len(rows), len(header)) == (10_969, 37)
     assert list(frame.columns) == header
@@ -43,14 +43,14 @@ def test_the_frame_has_the_cells_of_the_file(frame):
 
 
 def test_a_changed_frame_does_not_change_the_next_one(frame):
-    changed = load_enron_user_day()
+    changed = load_enron()
     changed.iloc[:, 3:] = 0
-    pd.testing.assert_frame_equal(load_enron_user_day(), frame)
+    pd.testing.assert_frame_equal(load_enron(), frame)
 
 
 def test_the_frame_and_the_file_are_the_same_feature_table(frame):
     from_frame, from_file = (
-        ueba.read_table(source, entity="actor", time="day") for source in (frame, load_enron_user_day(as_path=True))
+        ueba.read_table(source, entity="actor", time="day") for source in (frame, load_enron(as_path=True))
     )
     assert from_frame.profile == from_file.profile
     pd.testing.assert_frame_equal(from_frame.X, from_file.X)
@@ -60,12 +60,12 @@ def test_the_frame_and_the_file_are_the_same_feature_table(frame):
 WITHOUT_PANDAS = """
 import sys
 sys.modules["pandas"] = None
-from isoxide.datasets import load_enron_user_day
-assert load_enron_user_day(as_path=True).is_file()
+from isoxide.datasets import load_enron
+assert load_enron(as_path=True).is_file()
 try:
-    load_enron_user_day()
+    load_enron()
 except ImportError as error:
-    sys.exit(str(error) != "load_enron_user_day needs pandas: pip install pandas")
+    sys.exit(str(error) != "load_enron needs pandas: pip install pandas")
 sys.exit(2)
 """
 

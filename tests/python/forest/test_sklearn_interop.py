@@ -300,7 +300,8 @@ def test_copies_share_the_trees_and_nothing_that_changes():
 
 # The names of scikit-learn's class
 
-#: Private names with which scikit-learn's base classes grow and score, and names of ABCMeta. The README lists them.
+#: Private names with which scikit-learn's base classes grow and score, which docs/compatibility.md lists, and names of
+#: ABCMeta.
 INTERNAL = {
     *("_compute_chunked_score_samples", "_compute_score_samples", "_get_estimator", "_get_estimators_indices"),
     *("_make_estimator", "_parallel_args", "_score_samples", "_set_oob_score", "_validate_estimator", "_validate_y"),
@@ -315,7 +316,7 @@ def both(name="names", **options):
 
 
 def test_every_name_of_scikit_learn_exists():
-    """If a later scikit-learn adds a name, provide it, or list it in `INTERNAL` and in the README."""
+    """If a later scikit-learn adds a name, provide it, or list it in `INTERNAL` and in docs/compatibility.md."""
     pairs = [(IsolationForest, SklearnForest), (IsolationForest(), SklearnForest()), both("names"), both("missing")]
     for ours, theirs in pairs:
         missing = {*dir(theirs)} - {*dir(ours)}
@@ -331,9 +332,9 @@ def test_the_list_of_internal_names_has_no_unneeded_entries():
     assert not {*dir(IsolationForest)} & INTERNAL
 
 
-def test_the_readme_lists_the_missing_names():
-    readme = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
-    (row,) = re.findall(r"^\| private methods \|.*$", readme, re.MULTILINE)
+def test_the_page_on_compatibility_lists_the_missing_names():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| private methods \|.*$", page, re.MULTILINE)
     assert {name for name in INTERNAL if "abc" not in name and "abstract" not in name} == set(
         re.findall(r"`(\w+)`", row)
     )
@@ -429,7 +430,7 @@ def test_an_unfitted_forest_has_no_trees(operation):
 
 
 def test_a_forest_is_always_true():
-    """`bool` of an unfitted forest raises in scikit-learn; the README lists the difference."""
+    """`bool` of an unfitted forest raises in scikit-learn; docs/compatibility.md lists the difference."""
     assert IsolationForest()
     assert fit(IsolationForest, "default")
     with pytest.raises(AttributeError):

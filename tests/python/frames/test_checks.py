@@ -8,7 +8,7 @@ import pytest
 from isoxide import ueba
 from isoxide._frames import checks
 from isoxide._frames.checks import EqualColumns, Growth, looks_like_label
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 from ueba_tables import actor_days
 
 
@@ -172,7 +172,7 @@ def test_constant_columns_are_told_once():
 
 
 def test_the_table_that_ships_has_one_counter_and_no_other_suspicious_feature():
-    profile = ueba.read_table(load_enron_user_day(), entity="actor", time="day").profile
+    profile = ueba.read_table(load_enron(), entity="actor", time="day").profile
     assert (profile.growing, profile.label_like, profile.equal, profile.id_like) == (["n_prior_days"], [], [], [])
 
 

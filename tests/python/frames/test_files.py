@@ -23,6 +23,7 @@ from frame_tables import actors, frame_of, read, xlsx_of
 from isoxide import stream
 from isoxide._frames import open_source
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.files import InputFile
 from isoxide._frames.parquet import _unreadable
 
 HEADER, ROWS = "actor,day,x\n", "a,2025-01-01,1\nb,2025-01-02,2\nc,2025-01-03,3\n"
@@ -101,6 +102,9 @@ def test_files_of_every_binary_format_are_read(tmp_path, suffix):
     with pytest.raises(ValueError, match=r"cannot be read; it may be|cannot be read as"):
         read(path)
     path.write_bytes(TEXT)
+    with pytest.raises(ValueError, match=r"is text, although its name ends with \.\w+; rename it to end with \.csv"):
+        read(path)
+    path.write_bytes(b"\0\1" + TEXT)
     with pytest.raises(ValueError, match=r"it is damaged, or not in the format of \.\w+ files"):
         read(path)
     path.write_bytes(b"")
@@ -158,8 +162,8 @@ def test_paths_without_a_file_are_refused(tmp_path):
     (tmp_path / "empty.csv").mkdir()
     with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         read(tmp_path / "empty.csv")
-    for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
-        with pytest.raises(ValueError, match="is a URL; download"):
+    for address in ("https://x.example/t.csv", "jdbc://x/t"):
+        with pytest.raises(ValueError, match=r"is a URL with the scheme '\w+', which is not opened; download"):
             read(address)
     with pytest.raises(ValueError, match="a device or a socket"):
         read("/dev/null")
@@ -316,6 +320,18 @@ def test_folders_with_files_of_several_formats_are_read(tmp_path):
     table = read(folder)
     assert table.frame["actor"].tolist() == ["a", "b", "c", "e", "a0"]
     assert table.frame["x"].tolist() == [1, 2, 2.5, 4, 5]
+    note = "files of several formats were read one after the other: 3 csv, 1 jsonl, 1 parquet, 1 xlsx"
+    assert note in table.profile.notes
+
+
+def test_files_and_folder_names_that_are_passed_over_are_noted(tmp_path):
+    folder = tmp_path / "days" / "region=eu"
+    folder_of(folder, a=HEADER + ROWS)
+    for name in ("b.orc", "c.avro", "README.md", "_SUCCESS", ".hidden.orc"):
+        (tmp_path / "days" / name).write_text("")
+    notes = read(tmp_path / "days").profile.notes
+    assert "2 files of the folder have formats that are not read: 'b.orc', 'c.avro'" in notes
+    assert "the folders' names did not become columns, since not all files are Parquet: 'region'" in notes
 
 
 def test_lines_that_are_no_json_objects_are_refused(tmp_path):
@@ -406,5 +422,5 @@ NO_MEMORY = "there is not enough memory to read t.parquet; read fewer columns, o
     ids=["C++", "Arrow", "damaged", "gone"],
 )
 def test_errors_of_parquet_files_are_told_apart(error, expected_class, message):
-    raised = _unreadable("t.parquet", error)
+    raised = _unreadable(InputFile("t.parquet", None, io.BytesIO()), error)
     assert (type(raised), str(raised)) == (expected_class, message)

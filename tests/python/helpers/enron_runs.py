@@ -3,7 +3,7 @@
 import functools
 
 from isoxide import ueba
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 
 #: First day after the training rows.
 SPLIT = "2001-11-01"
@@ -12,7 +12,7 @@ READING = {"entity": "actor", "time": "day", "exclude": ["n_prior_days"]}
 
 @functools.cache
 def mail():
-    return load_enron_user_day()
+    return load_enron()
 
 
 @functools.cache

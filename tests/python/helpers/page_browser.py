@@ -1,4 +1,4 @@
-"""Start Chromium without a window for the tests of the page, and read and use the page in it."""
+"""Start Chromium or Chrome without a window for the tests of the page, and read and use the page in it."""
 
 import shutil
 import time
@@ -18,7 +18,7 @@ _OFFLINE_OPTIONS = (
 def start(profile, width=1200, height=900):
     """Start a browser with an empty profile that logs the messages of its console."""
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
     for argument in [*_OFFLINE_OPTIONS.split(), f"--user-data-dir={profile}", f"--window-size={width},{height}"]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoxide import IsolationForest, ueba
+from isoxide import IsolationForest, rank_features, ueba
 from isoxide._partitioned import detect
 from isoxide._partitioned.profile import ProfiledTable
 from list_engine import arrow, partitioned
@@ -52,6 +52,22 @@ def test_findings_equal_those_in_memory(frame, seed, n_partitions, options):
     expected = ueba.detect(ueba.read_table(frame, **NAMES), **options)
     actual = partitioned(arrow(frame), n_partitions, seed).detect(**NAMES, **options)
     assert_same_findings(actual, expected)
+
+
+# Columns with another role: features of several types, keys, and columns that are no features.
+@pytest.mark.parametrize(
+    ("groups", "min_group"),
+    [("count", 20), ("flag", 50), ("float32", 1), ("missing32", 2), ("day", 10), ("actor", 20), ("empty", 2)],
+)
+def test_a_column_with_another_role_is_the_group_as_in_memory(frame, seed, groups, min_group):
+    options = {"contamination": 0.01, "groups": groups, "min_group": min_group}
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), **options)
+    actual = partitioned(arrow(frame), 3, seed).detect(**NAMES, **options)
+    assert_same_findings(actual, expected)
+    rows, features = frame.head(30), ["count", "float32"]
+    ranks = partitioned(arrow(frame), 3, seed).rank_features(rows, features=features, groups=groups)
+    expected = rank_features(rows, frame, features=features, groups=groups)
+    np.testing.assert_array_equal(ranks.percentiles, expected.percentiles)
 
 
 def test_a_fitted_forest_is_used_as_it_is(frame, seed):

@@ -165,10 +165,17 @@ def test_wrong_groups_are_refused_by_name():
         rank_features(frame, frame[["a"]], groups="g")
     with pytest.raises(ValueError, match="groups='g' is not a column of reference: its columns have no names"):
         rank_features(frame, [[1.0, 2.0]], groups="g")
-    with pytest.raises(ValueError, match="groups='a' is among the features"):
-        rank_features(frame, frame, features=["a"], groups="a")
     with pytest.raises(TypeError, match="groups must be labels such as names or numbers: unhashable type: 'list'"):
         rank_features([[1.0]], [[1.0]], groups=([["x"]], ["x"]))
+
+
+def test_a_feature_may_hold_the_labels_too(seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"a": rng.integers(0, 3, 50), "b": rng.normal(size=50)})
+    ranks = rank_features(frame[:9], frame, features=["a", "b"], groups="a")
+    expected = rank_features(frame[:9], frame, features=["a", "b"], groups=(frame["a"][:9], frame["a"]))
+    np.testing.assert_array_equal(ranks.percentiles, expected.percentiles)
+    np.testing.assert_array_equal(ranks.order, expected.order)
 
 
 def test_many_groups_are_ranked_in_one_pass(seed):

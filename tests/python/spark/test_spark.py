@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pyspark
 import pytest
 from numpy.testing import assert_array_equal
@@ -169,6 +170,9 @@ def test_ranks_equal_those_of_memory(spark, seed, n_partitions):
         (13, {"contamination": 0.01, "groups": "actor"}),
         (3, {"contamination": 0.02, "groups": "actor", "min_group": 60}),
         (2, {"threshold": -0.9}),
+        # A feature, and a column of the key, are the group too.
+        (2, {"contamination": 0.02, "groups": "same"}),
+        (2, {"contamination": 0.02, "groups": "day", "min_group": 10}),
     ],
     ids=str,
 )
@@ -289,6 +293,32 @@ def test_wrong_arguments_are_refused(spark, seed):
         table.rank_features(pa.table({"shares": [1.0]}))
     with pytest.raises(ValueError, match="no column 'who'"):
         table.detect(entity="who", time="day")
+
+
+def test_workers_without_a_module_are_named_in_one_line(spark, tmp_path, monkeypatch):
+    missing = tmp_path / "modules" / "pyarrow"
+    missing.mkdir(parents=True)
+    (missing / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\", name='pyarrow')")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={missing.parent}:$PYTHONPATH exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", str(python))
+    table = isoxide.spark.table(spark.range(9).selectExpr("id", "sin(id) AS x"), order_by="id")
+    with pytest.raises(ImportError, match="Spark's workers cannot import pyarrow: install isoxide") as caught:
+        table.fit()
+    assert "\n" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_files_with_other_types_than_the_frame_are_named_in_one_line(spark, tmp_path):
+    pq.write_table(pa.table({"id": [1, 2], "x": [1, 2]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": [3, 4], "x": [1.5, 2.5]}), tmp_path / "b.parquet")
+    df = spark.read.schema("id long, x long").parquet(str(tmp_path))
+    message = r"Spark cannot read the DataFrame: .*b\.parquet.* all files must have the columns and types"
+    with pytest.raises(ValueError, match=message) as caught:
+        isoxide.spark.table(df, order_by="id").fit(features=["x"])
+    assert "\n" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_cached_data_is_released(spark, seed):

@@ -197,6 +197,47 @@ def test_a_reader_can_be_read_only_once(frame, path, tmp_path):
         stream.open(readers()).fit(features=FEATURES)
 
 
+class OnceOnly:
+    """Exporter that gives its rows to the first caller; later ones get an error, or no rows."""
+
+    def __init__(self, table, later=None):
+        self.reader, self.later = table.to_reader(max_chunksize=500), later
+
+    def __arrow_c_schema__(self):
+        return self.reader.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        if self.reader is None:
+            if self.later is None:
+                raise RuntimeError("the rows are gone")
+            return self.later.__arrow_c_stream__(requested_schema)
+        reader, self.reader = self.reader, None
+        return reader.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize("gives_empty_streams", [False, True])
+def test_an_exporter_that_gives_its_rows_once_is_named(frame, gives_empty_streams):
+    rows = pa.Table.from_pandas(frame[FEATURES], preserve_index=False)
+    later = rows.slice(0, 0) if gives_empty_streams else None
+    forest = IsolationForest(random_state=0).fit(frame[FEATURES])
+    scores = stream.open(OnceOnly(rows, later)).score(forest).read_all()["score"]
+    assert_array_equal(scores, forest.decision_function(frame[FEATURES]))
+    message = (
+        "OnceOnly can be read only once, .* write it to Parquet"
+        if gives_empty_streams
+        else ("OnceOnly gave no further stream of its rows: the rows are gone; if it can be read only once, write it")
+    )
+    with pytest.raises(ValueError, match=message):
+        stream.open(OnceOnly(rows, later)).fit()
+
+
+def test_an_open_table_keeps_no_result_of_a_connection_open(path):
+    connection = duckdb.connect()
+    table = stream.open(connection.sql(f"SELECT * FROM '{path}' ORDER BY row"))
+    assert connection.sql("SELECT 42").fetchall() == [(42,)]
+    assert table.fit(features=FEATURES).n_features_in_ == len(FEATURES)
+
+
 def test_objects_that_are_no_tables_are_refused(frame, path):
     lazy = pl.scan_parquet(path)
     if not hasattr(lazy, "__arrow_c_stream__"):

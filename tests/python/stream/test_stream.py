@@ -1,5 +1,6 @@
 """Test that tables read in batches (files, folders, datasets, streams) have the same results as in memory."""
 
+import os
 import sys
 import threading
 
@@ -182,6 +183,70 @@ def test_damaged_pages_are_reported(folder, features):
         stream.open(folder).fit(features=features)
 
 
+def rewrite(path, change):
+    """Change the bytes of a file, but neither its size nor its modification time."""
+    state, data = path.stat(), bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "dataset", "memory"])
+def test_flipped_bits_are_noticed_if_pages_have_checksums(tmp_path, seed, kind):
+    x = np.random.default_rng(seed).normal(size=4000)
+    path = tmp_path / "checked.parquet"
+    pq.write_table(pa.table({"x": x}), path, write_page_checksum=True, use_dictionary=False, compression="none")
+
+    def flip(data):
+        data[data.index(x[2000].tobytes())] ^= 1
+
+    rewrite(path, flip)
+    make = {
+        "file": lambda: stream.open(path).fit(),
+        "folder": lambda: stream.open(tmp_path).fit(),
+        "dataset": lambda: stream.open(pa.dataset.dataset(path)).fit(),
+        "memory": lambda: ueba.read_table(path, entity="x", time="x"),
+    }
+    if kind == "memory":
+        rows = pa.table({"actor": ["a"] * 4000, "day": ["2025-01-01"] * 4000, "x": x})
+        pq.write_table(rows, path, write_page_checksum=True, use_dictionary=False, compression="none")
+        rewrite(path, flip)
+        make["memory"] = lambda: ueba.read_table(path, entity="actor", time="day")
+    with pytest.raises(ValueError, match=r"checksum|page integrity"):
+        make[kind]()
+
+
+def test_a_table_says_whether_its_pages_have_checksums(tmp_path, seed, caplog):
+    x = pa.table({"x": np.random.default_rng(seed).normal(size=300), "text": ["a"] * 300})
+    for name, options in {
+        "plain": {},
+        "dictionary": {"data_page_version": "2.0"},
+        "no dictionary": {"use_dictionary": False, "compression": "zstd"},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        pq.write_table(x, folder / "1.parquet", write_page_checksum=True, **options)
+        assert stream.open(folder / "1.parquet").page_checksums == "all"
+        pq.write_table(x.slice(0, 0), folder / "2.parquet", **options)
+        table = stream.open(folder)
+        with caplog.at_level("INFO", logger="isoxide.stream"):
+            table.fit(features=["x"])
+        assert table.page_checksums == "all"
+        assert not caplog.records
+        pq.write_table(x, folder / "3.parquet", **options)
+        table = stream.open(folder)
+        assert table.page_checksums == "some"
+        with caplog.at_level("INFO", logger="isoxide.stream"):
+            table.fit(features=["x"])
+            table.fit(features=["x"])
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{folder}: some of the Parquet files have no page checksums, so damaged values would go unnoticed"
+        ]
+        caplog.clear()
+        assert stream.open(folder / "3.parquet").page_checksums == "none"
+    assert stream.open(x).page_checksums is None
+
+
 def test_a_file_that_changes_between_passes_is_reported(folder, features):
     source = open_source(folder)
     path = sorted(folder.iterdir())[1]
@@ -359,6 +424,46 @@ def test_resume_refuses_another_forest_source_or_option(frame, folder, expected,
         stream.open(folder).write_scores(expected, tmp_path / "file")
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "feather", "jsonl", "dataset", "folder", "pandas", "arrow"])
+def test_resume_refuses_a_table_with_other_values_of_the_same_size(tmp_path, seed, kind):
+    r = np.random.default_rng(seed)
+    frames = [pd.DataFrame({"x": r.integers(1000, 9999, 500), "y": r.integers(1000, 9999, 500)}) for _ in range(2)]
+    forest = IsolationForest(n_estimators=5, random_state=0).fit(frames[0])
+    path = tmp_path / ("table" if kind == "folder" else f"table.{kind}")
+
+    def source(frame):
+        if kind == "pandas":
+            return frame
+        if kind == "arrow":
+            return pa.Table.from_pandas(frame)
+        if kind == "folder":
+            path.mkdir(exist_ok=True)
+            frame.to_parquet(path / "1.parquet", compression=None, use_dictionary=False)
+        elif kind == "csv":
+            frame.to_csv(path, index=False)
+        elif kind == "feather":
+            frame.to_feather(path, compression="uncompressed")
+        elif kind == "jsonl":
+            frame.to_json(path, orient="records", lines=True)
+        else:
+            frame.to_parquet(path, compression=None, use_dictionary=False)
+        return pa.dataset.dataset(path) if kind == "dataset" else path
+
+    out = tmp_path / "scores"
+    before = source(frames[0])
+    size = os.path.getsize(before) if kind in ("parquet", "csv", "feather", "jsonl") else None
+    options = {"rows_per_file": 200, "resume": True}
+    assert stream.open(before).write_scores(forest, out, **options) == 500
+    (out / "_SUCCESS").unlink()
+    (out / "part-00002.parquet").unlink()
+    # The same table is scored to its end, also when it is opened again.
+    assert stream.open(before).write_scores(forest, out, **options) == 500
+    after = source(frames[1])
+    assert size is None or os.path.getsize(after) == size
+    with pytest.raises(ValueError, match="have a different source"):
+        stream.open(after).write_scores(forest, out, **options)
+
+
 def test_an_existing_file_stays_if_scoring_fails(frame, expected, tmp_path):
     out = tmp_path / "out.parquet"
     out.write_text("old")
@@ -475,6 +580,31 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     assert peaks[1] - peaks[0] < 80
 
 
+def thirty_days(seed):
+    """Return a row for each of 30 actors on 30 days, which are text."""
+    r = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "actor": [f"u{i % 30}" for i in range(900)],
+            "day": np.repeat(pd.date_range("2025-01-01", periods=30).strftime("%Y-%m-%d"), 30),
+            "x": r.poisson(3, 900),
+            "y": r.normal(size=900),
+        }
+    )
+
+
+def record_reads(monkeypatch):
+    """Return a list to which each pass over a source adds the columns that it reads."""
+    read, batches = [], Source.batches
+
+    def count_and_read(source, columns, first_row=0):
+        read.append(list(columns))
+        return batches(source, read[-1], first_row)
+
+    monkeypatch.setattr(Source, "batches", count_and_read)
+    return read
+
+
 @pytest.mark.parametrize(
     ("change", "options", "passes"),
     [
@@ -490,28 +620,34 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     ids=["contamination", "nothing", "threshold", "no explanation", "groups", "fitted forest", "times", "duplicates"],
 )
 def test_detect_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, passes):
-    r = np.random.default_rng(seed)
-    frame = pd.DataFrame(
-        {
-            "actor": [f"u{i % 30}" for i in range(900)],
-            "day": np.repeat(pd.date_range("2025-01-01", periods=30).strftime("%Y-%m-%d"), 30),
-            "x": r.poisson(3, 900),
-            "y": r.normal(size=900),
-        }
-    )
+    frame = thirty_days(seed)
     change(frame).to_parquet(tmp_path / "t.parquet", index=False)
     if "forest" in options:
         options = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
-    read, batches = [], Source.batches
-
-    def count_and_read(source, columns, first_row=0):
-        read.append(list(columns))
-        return batches(source, read[-1], first_row)
-
-    monkeypatch.setattr(Source, "batches", count_and_read)
+    read = record_reads(monkeypatch)
     stream.open(tmp_path / "t.parquet").detect(entity="actor", time="day", **options)
     assert len(read) == passes
     if passes == 9 and "groups" not in options:
         assert sum(set(columns) <= {"actor", "day"} for columns in read) == 2
     documented = " ".join(stream.StreamTable.detect.__doc__.split())
     assert "read nine times, two of them for entity and time only. If times are not text, one of these" in documented
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "passes"),
+    [
+        (lambda f: f, {"threshold": 0.7}, 7),
+        (lambda f: f, {"contamination": 0.02}, 8),
+        (lambda f: f, {"alerts_per_month": 5}, 8),
+        (lambda f: f, {"threshold": 0.7, "groups": "actor"}, 7),
+        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"threshold": 0.7}, 6),
+    ],
+    ids=["threshold", "contamination", "alerts", "groups", "times"],
+)
+def test_fit_model_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, passes):
+    change(thirty_days(seed)).to_parquet(tmp_path / "t.parquet", index=False)
+    read = record_reads(monkeypatch)
+    stream.open(tmp_path / "t.parquet").fit_model(entity="actor", time="day", **options)
+    assert len(read) == passes
+    documented = " ".join(stream.StreamTable.fit_model.__doc__.split())
+    assert "read seven times, three of them for entity and time (and group) only, and once more if" in documented

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from scipy.stats import percentileofscore
 
 from isoxide import ueba
-from isoxide.datasets import load_enron_user_day
+from isoxide.datasets import load_enron
 from isoxide.ueba._own_history import PREFIX
 from ueba_tables import actor_days
 
@@ -132,7 +132,7 @@ def test_bad_arguments_are_refused():
 
 
 def test_ranks_of_the_table_that_ships_are_those_of_scipy():
-    table = ueba.read_table(load_enron_user_day(), **NAMES)
+    table = ueba.read_table(load_enron(), **NAMES)
     ranked = ueba.own_history(table, features=["n_msgs", "gap_median"])
     sample = table.frame[table.frame["actor"].isin(["emp105", "emp004", "emp150"])]
     assert len(sample) > 100
