@@ -17,10 +17,10 @@ author = "The isoxide developers"
 copyright = f"2026, {author}"
 release = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["package"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_gallery.gen_gallery"]
 # Links to headings, such as `tables.md#dates-and-times`, work as in the repository's host.
 myst_heading_anchors = 4
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 
 # The docstrings of members are on the page of their class; types are described in the docstrings, in words.
@@ -33,6 +33,17 @@ autodoc_mock_imports = ["py4j", "pyspark.errors", "pyspark.sql"]
 sys.modules["pyspark"] = pyspark = types.ModuleType("pyspark")
 pyspark.__version__, pyspark.__path__ = "4", []
 pyspark.StorageLevel = pyspark.TaskContext = type("Absent", (), {})
+
+# Each program of docs/examples is run, and its pictures are shown.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "capture_repr": ("_repr_html_",),
+    "download_all_examples": False,
+    "show_signature": False,
+    "plot_gallery": "True",
+    "write_computation_times": False,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"isoxide {release}"
@@ -59,7 +70,7 @@ def _address(path: str, heading: str, folder: Path, page_folder: Path) -> str | 
 
 
 def _with_addresses(text: str, folder: Path, page_folder: Path) -> str:
-    """Return a document of `folder`, shown as a page of `page_folder`, with links that lead where they do in the repository."""
+    """Return a document of `folder`, to be shown as a page of `page_folder`, with links that lead to the same files."""
 
     def link(match: re.Match[str]) -> str:
         address = _address(match[1], match[2] or "", folder, page_folder)

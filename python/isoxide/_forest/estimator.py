@@ -174,6 +174,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
+    #: scikit-learn shows a link to this page in notebooks. `docs/releasing.md` says what depends on the address.
+    _doc_link_module = "isoxide"
+    _doc_link_template = "https://isoxide.github.io/isoxide/reference/{estimator_module}.{estimator_name}.html"
+
     def __init__(
         self,
         *,

@@ -210,9 +210,9 @@ class PartitionedTable(ABC):
         output : {"log2", "path_length"}, default="log2"
             Scale of the contributions, as in ``IsolationForest.explain``.
         prefix : str, optional
-            Beginning of the names of the new columns, by default ``top_``: ``top_1_feature`` (name of the feature), ``top_1_value`` (its
-            value as float64), ``top_1_contribution`` and ``top_1_share`` (its share in what makes the row anomalous,
-            from 0 to 1), then ``top_2_feature``, and so on.
+            Beginning of the names of the new columns, by default ``top_``: ``top_1_feature`` (name of the feature),
+            ``top_1_value`` (its value as float64), ``top_1_contribution`` and ``top_1_share`` (its share in what makes
+            the row anomalous, from 0 to 1), then ``top_2_feature``, and so on.
 
         Returns
         -------
