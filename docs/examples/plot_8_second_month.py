@@ -2,8 +2,8 @@
 Keep a model and watch drift
 ============================
 
-A model is trained on two years. The population stability index (PSI) compares later months with these: a feature at 0.25
-or more means that the model should be trained again (retrain).
+A model is trained on two years. The population stability index (PSI) compares later months with these: a feature at
+0.25 or more means that the model should be trained again (retrain).
 """
 
 import matplotlib.pyplot as plt

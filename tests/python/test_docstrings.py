@@ -56,6 +56,31 @@ def test_public_names_have_examples_that_run(module, name):
         assert ">>>" in public.__doc__
 
 
+def test_the_reference_lists_every_public_name():
+    """`make docs` builds a page for each name that docs/api.md lists, and fails if there is no such name."""
+    listed = re.findall(r"^   (isoxide\.\S+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    expected = [f"{module.__name__}.{name}" for module, name in PUBLIC]
+    # These packages cannot be imported without their engines.
+    expected += ["isoxide.dask.DaskTable", "isoxide.dask.table", "isoxide.spark.SparkTable", "isoxide.spark.table"]
+    assert sorted(listed) == sorted(expected)
+
+
+def test_notebooks_link_to_the_page_of_the_forest():
+    forest = isoxide.IsolationForest()
+    link = forest._get_doc_link()
+    assert link.endswith("/reference/isoxide.IsolationForest.html")
+    assert f'href="{link}"' in forest._repr_html_()
+    # The site has the page under this name: the folder, and the full name of the class.
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert ":toctree: reference\n" in reference
+    assert "\n   isoxide.IsolationForest\n" in reference
+
+    class Own(isoxide.IsolationForest):
+        pass
+
+    assert Own()._get_doc_link() == ""
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "python").rglob("*.py")), ids=lambda path: path.stem)
 def test_every_description_of_alerts_per_month_says_month(path):
     for text in re.findall(r"^ +alerts_per_month : float.*\n((?: {8,}.*\n)+)", path.read_text(), re.MULTILINE):
