@@ -38,6 +38,7 @@ pyspark.StorageLevel = pyspark.TaskContext = type("Absent", (), {})
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",
+    "within_subsection_order": "FileNameSortKey",
     "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "show_signature": False,
@@ -50,13 +51,15 @@ html_title = f"isoxide {release}"
 html_theme_options = {
     "github_url": SOURCE,
     "logo": {"text": "isoxide"},
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "navigation_with_keys": False,
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
 html_show_sourcelink = False
+# These pages have no pages below them to list beside the text.
+html_sidebars = {name: [] for name in ("index", "install", "quickstart", "analyst", "benchmarks", "changelog")}
 
 
 def _address(path: str, heading: str, folder: Path, page_folder: Path) -> str | None:
