@@ -366,7 +366,7 @@ docs: $(DOCS)/.docs
 	$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf dist docs/_build $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) $(DOCS) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
+	rm -rf dist docs/_build docs/reference docs/gallery $(VENV) $(DEV) $(OLDEST) $(BENCH) $(RELEASE) $(DOCS) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
 
 $(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python $(RELEASE)/bin/python $(DOCS)/bin/python: %/bin/python:
 	@echo 'Making the environment $*.'
