@@ -87,6 +87,7 @@ def test_every_description_of_alerts_per_month_says_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
