@@ -27,6 +27,7 @@ templates_path = ["_templates"]
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 # Spark is large and needs Java, and its part of the package is read without it.
 autodoc_mock_imports = ["py4j", "pyspark.errors", "pyspark.sql"]

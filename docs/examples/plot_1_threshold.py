@@ -2,7 +2,8 @@
 Choose a threshold
 ==================
 
-The anomaly scores of all days, with the threshold for ten findings a month. ``amounts`` shows what other numbers cost.
+The scores of all days (values of the decision function), with the threshold for ten findings a month. ``amounts`` shows
+what other numbers cost; its thresholds are anomaly scores.
 """
 
 from isoxide import ueba
