@@ -91,6 +91,10 @@ pub fn percentile_ranks<'w>(
         ),
         (in_flight.saturating_mul(inner.n()), COLUMN_OVERHEAD_BYTES),
         (
+            outer.n().max(inner.n()),
+            column_blocks::Shape::of(rows.n_rows()).extra_bytes(),
+        ),
+        (
             in_flight.saturating_mul(rows.n_rows()).saturating_mul(inner.n() - 1),
             counts::COUNTER_QUERY_BYTES,
         ),
@@ -242,6 +246,14 @@ impl<'r, 'q> Pair<'r, 'q> {
                     .collect();
                 Self::Mixed(reference, Box::new(floats), positions)
             }
+        }
+    }
+
+    fn n_queries(&self) -> usize {
+        match self {
+            Self::Integers(_, queries) => queries.len(),
+            Self::Floats(_, queries) => queries.len(),
+            Self::Mixed(_, queries, _) => queries.len(),
         }
     }
 
@@ -400,7 +412,8 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) 
         }
     }
     let check_cancelled = || workers.check_cancelled();
-    column_blocks::for_each_chunk(&scattered, &rows, check_cancelled, |k, values| {
+    let shape = column_blocks::Shape::of(pairs.iter().map(Pair::n_queries).max().unwrap_or(0));
+    column_blocks::for_each_chunk(&scattered, &rows, shape, check_cancelled, |k, values| {
         counters[k].add_floats(values);
     })?;
     let counts = counters.into_iter().map(PairCounter::finish);

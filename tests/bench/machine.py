@@ -121,15 +121,16 @@ def versions() -> dict[str, str | None]:
 
 
 def commit() -> str | None:
-    """Return the commit of this source, marked if there are changes to it."""
+    """Return the commit of this source, marked if what is measured has changes to it."""
+    measured = (":/src", ":/python", ":/Cargo.toml", ":/Cargo.lock", ":/tests/bench/*.py")
+    commands = (["describe", "--always"], ["diff", "--name-only", "HEAD", "--", *measured])
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
+        name, changes = (
+            subprocess.run(
+                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in commands
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return f"{name}-dirty" if changes else name

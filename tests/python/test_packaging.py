@@ -183,6 +183,7 @@ def test_extras_are_for_users_and_groups_for_developers():
     assert {*PROJECT["project"]["optional-dependencies"]} == {
         "ueba",
         "stream",
+        "stores",
         "spark",
         "dask",
         "excel",

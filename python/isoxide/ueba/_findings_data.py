@@ -110,7 +110,7 @@ class FindingsData:
 
     @property
     def _unit(self) -> str:
-        """Return what a row of the table is called: a day, unless times have an hour."""
+        """Return the noun for a row of the table: "day", or "row" if times have an hour."""
         times = self.frame[self.time]
         return "day" if bool((times == times.dt.normalize()).all()) else "row"
 

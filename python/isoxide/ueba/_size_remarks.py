@@ -81,7 +81,7 @@ def remark_text(remark: SizeRemark, unit: str, size: int, name: Callable[[int], 
     remark : SizeRemark
         The remark.
     unit : str
-        What a row is called, such as "day".
+        Noun for a row, such as "day".
     size : int
         Index of the feature that tells the size.
     name : callable
