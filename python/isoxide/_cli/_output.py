@@ -63,9 +63,9 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     if drift.get("verdict") not in (None, "ok"):
         print_lines("\n".join([f"drift: {drift['verdict']}", *(f"  {reason}" for reason in drift["reasons"])]))
     n_entities = frame[findings.entity].nunique()
-    print_lines(
-        f"{len(findings):,} findings of {n_entities:,} entities, anomaly score above {findings.anomaly_threshold:.4f}"
-    )
+    n_findings = f"{len(findings):,} finding{'' if len(findings) == 1 else 's'}"
+    whose = f"{n_entities:,} {'entity' if n_entities == 1 else 'entities'}"
+    print_lines(f"{n_findings} of {whose}, anomaly score above {findings.anomaly_threshold:.4f}")
     if states := _states(findings):
         print_lines(f"  {', '.join(f'{n:,} {name}' for name, n in states.items())}")
     if findings.review.today is not None:
@@ -74,7 +74,13 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
         print_lines(f"  {findings.size_bands.note()}")
         remarks = findings._size_remarks(findings.review.cutoff)
         n_explained = sum(remark is not None and not remark.unusual for remark in remarks)
-        print_lines(f"  {n_explained:,} of {len(findings):,} findings have no value that is unusual for their size")
+        if len(findings):
+            have = (
+                "finding has no value that is unusual for its"
+                if len(findings) == 1
+                else ("findings have no value that is unusual for their")
+            )
+            print_lines(f"  {n_explained:,} of {len(findings):,} {have} size")
     if not rows:
         print_lines(f"  {quiet_text(findings)}")
     names = _padded([_cut(entity) for _, entity, _, _, _ in rows])

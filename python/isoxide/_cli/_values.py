@@ -195,6 +195,14 @@ def local_path(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is a URL, but this must be a path of this machine: copy the file or folder to it, or from it"
         )
+    if ":/" in text:
+        # Other paths need no import.
+        from isoxide._common.stores import refuse_lost_slash
+
+        try:
+            refuse_lost_slash(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
     return text if os.path.lexists(text) else os.path.expanduser(text)
 
 

@@ -24,7 +24,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-__all__ = ["SCHEMES", "Location", "located", "replace_remote", "store_error", "told", "without_secrets"]
+__all__ = [
+    "SCHEMES",
+    "Location",
+    "located",
+    "on_this_machine",
+    "refuse_lost_slash",
+    "replace_remote",
+    "store_error",
+    "told",
+    "without_secrets",
+]
 
 #: Schemes of the URLs that are opened, all others are refused.
 SCHEMES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file", "memory")
@@ -195,6 +205,7 @@ def located(path: Any, filesystem: Any = None) -> Path | Location:
     if match is None:
         if isinstance(path, os.PathLike) and _PATH_OF_URL.match(text):
             raise ValueError(f"{text} was a URL before it became a path, which merges slashes; give the URL as text")
+        refuse_lost_slash(text)
         return Path(text)
     scheme = match[1].lower()
     if scheme == "file":
@@ -210,7 +221,49 @@ def located(path: Any, filesystem: Any = None) -> Path | Location:
     return _of_url(text, scheme)
 
 
+def refuse_lost_slash(text: str) -> None:
+    """Refuse a text such as ``s3:/bucket/x``, which would name a local folder ``s3:``.
+
+    Raises
+    ------
+    ValueError
+        If the text begins with a known scheme and a single slash.
+    """
+    if _PATH_OF_URL.match(text) and text.partition(":")[0].lower() in SCHEMES:
+        scheme, _, path = text.partition(":/")
+        raise ValueError(
+            f"{text} is neither a URL nor likely a local path; write {scheme}://{path} for a URL, or ./{text} for a "
+            "local path"
+        )
+
+
+def on_this_machine(path: Any, reason: str) -> Path:
+    """Return a local path, and refuse the URL of a store without opening it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Local path, or a URL with the scheme ``file``.
+    reason : str
+        Reason why it must be local, as the end of a message.
+
+    Raises
+    ------
+    ValueError
+        If the path is a URL, or was one.
+    """
+    text = os.fspath(path)
+    match = _URL.match(text) if isinstance(text, str) else None
+    if match is not None and match[1].lower() != "file":
+        raise ValueError(f"{without_secrets(text)} is a URL, but {reason}")
+    location = located(path)
+    assert isinstance(location, Path)
+    return location
+
+
 def _of_url(url: str, scheme: str) -> Location:
+    # Libraries know schemes in lower case only.
+    url = scheme + url[len(scheme) :]
     name = without_secrets(url)
     pyarrow_fs = _pyarrow_fs(name)
     with told(name, "opened"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoxide._common.files import read_file
+from isoxide._common.stores import Location, located, on_this_machine
 from isoxide.ueba._decision import Decision
 from isoxide.ueba._decision_file import append_decision, parse
 
@@ -76,7 +77,7 @@ class Decisions:
 
         Parameters
         ----------
-        path : path
+        path : path or URL
             CSV file with the columns id, entity, time, features, score, status, until, who, when and note. An empty
             file has no decisions.
 
@@ -93,11 +94,11 @@ class Decisions:
             If a column is missing, a cell is invalid, or two lines decide the same finding at the same time. The
             message names the file, the line, the value, and what to do.
         """
-        path = Path(path)
-        if path.exists() and path.is_file() and path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path} has more than {_MAX_BYTES:,} bytes, so it is not a file of decisions")
-        data = read_file(path)
-        return cls(tuple(parse(data, str(path))), str(path), hashlib.sha256(data).hexdigest())
+        location = located(path)
+        if _size(location) > _MAX_BYTES:
+            raise ValueError(f"{location} has more than {_MAX_BYTES:,} bytes, so it is not a file of decisions")
+        data = read_file(location)
+        return cls(tuple(parse(data, str(location))), str(location), hashlib.sha256(data).hexdigest())
 
     @staticmethod
     def append(path: str | os.PathLike[str], decision: Decision) -> Path:
@@ -109,7 +110,7 @@ class Decisions:
         Parameters
         ----------
         path : path
-            File of decisions.
+            File of decisions on this machine: no line can be added to a file of an object store.
         decision : Decision
             Decision to add.
 
@@ -121,8 +122,16 @@ class Decisions:
         Raises
         ------
         ValueError
-            If the file is not a valid file of decisions.
+            If the file is not a valid file of decisions, or the path is the URL of a store.
         OSError
             If the file cannot be written.
         """
-        return append_decision(Path(path), decision)
+        reason = "lines are added to files of this machine only: copy the file to it, or write the decision elsewhere"
+        return append_decision(on_this_machine(path, reason), decision)
+
+
+def _size(location: Path | Location) -> int:
+    """Return the number of bytes of a file, or 0 for anything else."""
+    if isinstance(location, Location):
+        return location.info().size or 0
+    return location.stat().st_size if location.is_file() else 0

@@ -103,8 +103,10 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     bands = check_bands(options.bands)
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
+    is_size = asks_for_size(groups, table.frame.columns)
+    check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     size = None
-    if asks_for_size(groups, table.frame.columns):
+    if is_size:
         size = size_of_frame(table.X, table.profile, rank_options.min_group)
         labels: pd.Series | None = pd.Series(size.labels_of(table.X), dtype=object)
     else:
@@ -112,7 +114,6 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     scope = Scope(groups, table.entity, size=size)
     rules = rules_or_default(options.rules, rank_options)
     qs = quantiles_of_rules(rules)
-    check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination
     if options.top is not None:

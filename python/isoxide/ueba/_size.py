@@ -32,8 +32,8 @@ __all__ = ["SIZE", "OctaveCounts", "SizeBands", "asks_for_size", "bands_of", "si
 SIZE = "size"
 #: Minimum number of rows of a band.
 MIN_BAND_ROWS = 100
-#: Number of octaves, of which the last one has all values from 2 ** 63 on.
-N_OCTAVES = 65
+#: Number of octaves, of which the last one has all values from 2 ** 62 on, so that each edge is an integer of 64 bits.
+N_OCTAVES = 64
 
 
 class SizeBands(NamedTuple):

@@ -65,3 +65,28 @@ def test_a_column_of_that_name_makes_it_ambiguous(folder, tmp_path, command):
     options = [tmp_path / "t.csv", *NAMES, "--contamination", 0.02, "--groups", "size", "--out", tmp_path / "out"]
     assert Done(command, *options).failed("has a column 'size'; rename the column")
     assert Done(command, *options, "--stream").returncode == 1
+
+
+def test_numbers_of_findings_are_singular_or_left_out(folder, tmp_path):
+    """One finding is no findings, and nothing is said about the sizes of none."""
+    train = [folder / "old.csv", *NAMES, "--trees", 10, "--groups", "size", "--out"]
+    frame = pd.read_csv(folder / "new.csv")
+    Done("train", *train, tmp_path / "low", "--threshold", 0.45).ok()
+    Done("train", *train, tmp_path / "high", "--threshold", 0.99).ok()
+    scores = ueba.Model.load(tmp_path / "low").forest.score_samples(frame[ueba.Model.load(tmp_path / "low").features])
+    frame.iloc[[scores.argmin()]].to_csv(tmp_path / "one.csv", index=False)
+    text = Done("detect", tmp_path / "one.csv", "--model", tmp_path / "low", "--out", tmp_path / "a").stdout
+    assert "\n1 finding of 1 entity, anomaly score above 0.45" in text
+    assert " of 1 finding has no value that is unusual for its size\n" in text
+    text = Done("detect", tmp_path / "one.csv", "--model", tmp_path / "high", "--out", tmp_path / "b").stdout
+    assert "\n0 findings of 0 entities, anomaly score above 0.99" in text
+    assert "unusual for" not in text
+
+
+@pytest.mark.parametrize("option", ["--out", "--decisions", "--model", "--log"])
+def test_a_url_is_no_folder_of_this_machine(folder, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    options = ["detect", folder / "new.csv", *NAMES, "--train-on-this", option]
+    Done(*options, "memory://lake/x").failed("'memory://lake/x' is a URL, but this must be a path of this", code=2)
+    Done(*options, "s3:/lake/x").failed("s3:/lake/x is neither a URL nor likely a local path", code=2)
+    assert list(tmp_path.iterdir()) == []

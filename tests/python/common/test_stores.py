@@ -282,3 +282,23 @@ def test_a_location_can_be_pickled(memory):
     location = pickle.loads(pickle.dumps(located("memory://lake/a")))
     assert isinstance(location, Location)
     assert location.read() == b"data"
+
+
+def test_the_case_of_a_scheme_does_not_matter(memory, forest):
+    forest.save("MEMORY://Lake/forest.safetensors")
+    assert list(memory.store) == ["/Lake/forest.safetensors"]
+    assert IsolationForest.load("Memory://Lake/forest.safetensors").to_bytes() == forest.to_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no colon in the name of a folder")
+@pytest.mark.parametrize("text", ["s3:/lake/x", "S3:/lake/x", "memory:/lake", "gs:/lake/x", "file:/lake/x"])
+def test_a_url_that_lacks_a_slash_is_no_local_folder(text, tmp_path, monkeypatch, forest):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / text.partition("/")[0]
+    folder.mkdir()
+    with pytest.raises(ValueError, match=rf"^{text} is neither a URL .* write {folder.name}//lake"):
+        forest.save(text)
+    assert list(folder.iterdir()) == []
+    # Such a name can still be meant.
+    forest.save(f"./{folder.name}/forest")
+    assert [path.name for path in folder.iterdir()] == ["forest"]

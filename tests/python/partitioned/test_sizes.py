@@ -57,6 +57,7 @@ def test_a_value_in_a_single_row_decides_what_is_a_count(frame, seed):
     [
         (lambda f: f.assign(size="large"), "groups='size' is ambiguous: it means bands of rows of similar size, but"),
         (lambda f: f[["actor", "day", "share"]], "groups='size' needs a count, and the table has none"),
+        (lambda f: f.head(3), "too small to train on: it has 3 rows"),
         (lambda f: f.head(300).assign(**{n: 5 for n in f if n.startswith("n_")}), "at least two bands of 100 rows"),
     ],
 )

@@ -31,6 +31,31 @@ def test_a_file_is_read(tmp_path):
     assert len(decisions) == 1
 
 
+def test_a_url_is_read_but_no_line_is_added_to_it(tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.chdir(tmp_path)
+    if os.name != "nt":
+        # A path that lost a slash would be in this folder.
+        (tmp_path / "memory:" / "decided").mkdir(parents=True)
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe("/decided/decisions.csv", (HEADER + LINE).encode())
+    try:
+        decisions = ueba.Decisions.read("memory://decided/decisions.csv")
+        assert (len(decisions), decisions.source) == (1, "memory://decided/decisions.csv")
+        with pytest.raises(
+            ValueError, match=r"^memory://decided/decisions\.csv is a URL, but lines are added to files"
+        ):
+            ueba.Decisions.append("memory://decided/decisions.csv", decision(1))
+    finally:
+        filesystem.rm("/decided", recursive=True)
+    with pytest.raises(FileNotFoundError, match=r"there is no file memory://decided/decisions\.csv"):
+        ueba.Decisions.read("memory://decided/decisions.csv")
+    with pytest.raises(ValueError, match=r"^s3://lake/d\.csv is a URL, but") as error:
+        ueba.Decisions.append("s3://name:secret@lake/d.csv", decision(1))
+    assert "secret" not in str(error.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_columns_may_have_another_order_and_company(tmp_path):
     path = tmp_path / "decisions.csv"
     lines = [",".join(["ticket", *reversed(COLUMNS)]), "T-1,,2026-07-03,,,open,,,,user07,", ""]
