@@ -63,7 +63,7 @@ class NotFoundError(_ToldError, FileNotFoundError):
 
 
 class DeniedError(_ToldError, PermissionError):
-    """The store denies access."""
+    """The store denies access to a file."""
 
 
 class BrokenConnectionError(_ToldError, ConnectionError):
@@ -385,7 +385,7 @@ def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     error : BaseException
         Error of the store's library.
     done : str
-        What was being done to the file, such as "read".
+        Participle of what failed, such as "read".
     """
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__

@@ -72,7 +72,7 @@ class StreamTable(PartitionedTable):
 
     @property
     def page_checksums(self) -> Literal["all", "some", "none"] | None:
-        """How many Parquet files of the table have checksums of their pages; None if it is not read from such files.
+        """Tell how many Parquet files of the table have checksums of pages; None if it is not read from such files.
 
         Checksums are verified whenever pages are read, so damaged values raise an error. Without checksums they go
         unnoticed. Spark writes them; other writers do so on request (``write_page_checksum=True`` in pyarrow). The
