@@ -247,6 +247,8 @@ def paths(value, path=()):
 
 
 @pytest.mark.slow
+# A changed `has_zone` is harmless, and the day's times have no zone.
+@pytest.mark.filterwarnings("ignore:the model was trained on times with a time zone:UserWarning")
 def test_any_changed_value_is_refused_or_harmless(model, folder, tmp_path, seed):
     """Also with an identifier that fits the change, a model is refused with one line, or works and can be stored."""
     text = (folder / "model.json").read_text()
