@@ -17,8 +17,8 @@ const PADDING: usize = 24;
 
 /// Maximum numbers of columns and of rows in a block.
 ///
-/// What a column is counted with is loaded into the cache again for each block, so blocks should not be too short. But the cells of
-/// longer blocks do not fit in the cache together with it.
+/// The table and the histograms of a column are loaded into the cache again for each block, so blocks should not be too short. But the
+/// cells of longer blocks do not fit in the cache together with them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     columns: usize,
