@@ -289,15 +289,6 @@ def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]
     return without_views(table.replace_schema_metadata().select(positions).rename_columns(named)), notes
 
 
-def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Return the common dtype of a column in two files; None if the dtypes differ, unless both store text."""
-    if first == other or pa.types.is_null(other):
-        return first
-    if pa.types.is_null(first):
-        return other
-    return pa.large_string() if is_text(first) and is_text(other) else None
-
-
 def without_views(table: pa.Table) -> pa.Table:
     """Return a table without view dtypes, whose rows pyarrow's ``take`` cannot select."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])
@@ -327,6 +318,8 @@ def without_view(dtype: pa.DataType) -> pa.DataType:
 
 class DatasetSource(Source):
     """Dataset of pyarrow, which its own scanner reads."""
+
+    has_declared_types = True
 
     def __init__(self, dataset: pa.dataset.Dataset, roles: ChooseRoles) -> None:
         self.dataset, self.name, self.reasons = dataset, "the dataset", {}
@@ -380,6 +373,8 @@ class DatasetSource(Source):
 
 class ArrowStream(Source):
     """Object with an Arrow stream, such as a DuckDB relation, a pyarrow table or a DataFusion frame."""
+
+    has_declared_types = True
 
     def __init__(self, producer: Any, roles: ChooseRoles) -> None:
         self.producer, self.reasons = producer, {}

@@ -19,7 +19,7 @@ from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
 from isoxide._frames.documents import json_lines, spreadsheet
-from isoxide._frames.dtypes import arrow_family, is_text
+from isoxide._frames.dtypes import arrow_family
 from isoxide._frames.files import InputFile, file_format
 from isoxide._frames.frames import (
     ArrowStream,
@@ -30,8 +30,9 @@ from isoxide._frames.frames import (
     plain_table,
 )
 from isoxide._frames.header import header_names
-from isoxide._frames.parquet import ParquetFiles, partition_keys
+from isoxide._frames.parquet import ParquetFiles, cast_column, partition_keys
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.upcast import common_type, unlike_dtypes
 
 __all__ = ["column_names", "files_of", "open_source"]
 
@@ -157,7 +158,8 @@ def _files_source(
     formats = Counter(file_format(file)[0] for file, _ in inputs)
     notes = [note for root in dict.fromkeys(root for _, root in inputs) if (note := _passed_over(root))]
     if formats.keys() == {"parquet"}:
-        source = ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+        roots = [root for _, root in inputs]
+        source = ParquetFiles(name, [file for file, _ in inputs], roles, roots, upcast=options.upcast)
         source.notes += notes
         return source
     if len(formats) > 1:
@@ -175,7 +177,7 @@ def _files_source(
             sources.append(_file_source(file, options, roles))
         except BadCellError as error:
             raise error.at(f"{error.location} of {file.name}") from None
-    joined = JoinedSource(name, sources)
+    joined = JoinedSource(name, sources, upcast=options.upcast)
     joined.notes += notes
     return joined
 
@@ -276,8 +278,8 @@ def _joined_notes(sources: list[Source]) -> list[str]:
 class JoinedSource(Source):
     """Several sources with the same columns, read one after the other."""
 
-    def __init__(self, name: str, sources: list[Source]) -> None:
-        self.name, self.sources = name, sources
+    def __init__(self, name: str, sources: list[Source], *, upcast: bool = False) -> None:
+        self.name, self.sources, self._upcast = name, sources, upcast
         first = sources[0]
         self.notes = _joined_notes(sources)
         self.reasons = {}
@@ -314,21 +316,17 @@ class JoinedSource(Source):
             # A column without values agrees with any dtype.
             if reason != "no values" and not pa.types.is_null(dtype):
                 dtypes.setdefault(dtype, source.name)
-        if len(dtypes) > 1 and all(map(is_text, dtypes)):
+        if dtypes and (common := common_type(dtypes, upcast=self._upcast)) is not None:
             self._forget_no_values(column)
-            return pa.large_string()
-        if len(dtypes) > 1 and {arrow_family(dtype) for dtype in dtypes} <= {"integer", "float"}:
-            self.reasons.pop(column, None)
-            return pa.float64()
-        if len(dtypes) > 1:
-            (first, first_name), (other, other_name), *_ = dtypes.items()
-            raise ValueError(
-                f"column {column!r} is {first} in {first_name} and {other} in {other_name}; "
-                "all files must have the same dtypes"
-            )
+            return common
         if dtypes:
-            self._forget_no_values(column)
-            return next(iter(dtypes))
+            numbers = [dtype for dtype in dtypes if arrow_family(dtype) in ("integer", "float")]
+            if len(numbers) == len(dtypes):
+                self.reasons.pop(column, None)
+                return pa.float64()
+            for dtype in numbers[1:]:
+                del dtypes[dtype]
+            raise ValueError(unlike_dtypes(column, dtypes, upcast=self._upcast))
         return self.sources[0].schema.field(column).type
 
     def _forget_no_values(self, column: str) -> None:
@@ -375,7 +373,10 @@ class JoinedSource(Source):
                 first_row -= rows
                 continue
             for batch in source.read(columns, first_row):
-                yield batch.cast(schema) if columns else batch
+                if columns:
+                    arrays = [cast_column(batch[field.name], field.type, field.name, source.name) for field in schema]
+                    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                yield batch
             first_row = 0
 
     def locate(self, row: int) -> str:
