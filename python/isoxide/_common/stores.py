@@ -82,11 +82,14 @@ class Location:
         File system, which may wrap one of fsspec.
     path : str
         Path in the file system.
+    is_named_by_url : bool
+        Whether the name is a URL that opens the file without credentials and options.
     """
 
     name: str
     filesystem: Any = field(repr=False)
     path: str = field(repr=False)
+    is_named_by_url: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -94,7 +97,7 @@ class Location:
     def __truediv__(self, name: str) -> Location:
         # The root of pyarrow's object stores has no name, and that of others is a slash.
         path = f"{self.path.rstrip('/')}/{name}" if self.path else name
-        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, path)
+        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, path, self.is_named_by_url)
 
     @property
     def suffixes(self) -> list[str]:
@@ -279,13 +282,13 @@ def _of_url(url: str, scheme: str) -> Location:
                     f"{name} is not a URL that pyarrow understands; check its form and the options after '?'"
                 ) from None
             else:
-                return Location(name, filesystem, path)
+                return Location(name, filesystem, path, name == url)
         try:
             import fsspec
         except ImportError:
             raise ImportError(f"{name} needs fsspec: pip install 'isoxide[stores]'", name="fsspec") from None
         wrapped, path = fsspec.core.url_to_fs(url)
-        return Location(name, _as_arrow(wrapped), path)
+        return Location(name, _as_arrow(wrapped), path, name == url)
 
 
 def _in_filesystem(path: str, filesystem: Any) -> Path | Location:

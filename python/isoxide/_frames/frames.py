@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
 from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import names_without_index
+from isoxide._frames.passes import PassRecord
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
 #: Maximum number of rows of a table in memory whose values identify it.
@@ -383,6 +384,9 @@ class ArrowStream(Source):
         #: Whether the object can be read only once.
         self.once = isinstance(producer, pa.RecordBatchReader)
         self._is_read = self._has_rows = False
+        self._passes = PassRecord(
+            self.name, "sort it by a unique key if the order is not fixed, or write it to Parquet first"
+        )
         schema = self._schema()
         self._names = schema.names
         names, self.notes = names_without_index(self._names, self.name)
@@ -409,17 +413,26 @@ class ArrowStream(Source):
         reader = self._next_reader()
         positions = [self._positions[name] for name in columns]
         schema = pa.schema([self.schema.field(name) for name in columns])
+        current = self._passes.begin(schema)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                selected = _selected(batch, positions, schema)
+                if not isinstance(self.producer, pa.Table):
+                    current.update(selected)
+                yield selected
+
         try:
-            has_rows = False
-            for batch in skip_rows(reader, first_row):
-                has_rows = True
-                yield _selected(batch, positions, schema)
+            yield from skip_rows(batches(), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
-        if self._has_rows and not has_rows and not first_row:
+        if isinstance(self.producer, pa.Table):
+            return
+        if self._has_rows and not current.n_rows:
             # Some objects that can be read only once give another stream, but without rows.
             raise self._read_before()
-        self._has_rows = has_rows
+        self._has_rows = current.n_rows > 0
+        current.finish()
 
     def _schema(self) -> pa.Schema:
         """Return the names and types of the columns, if possible without a stream, which may be the only one."""

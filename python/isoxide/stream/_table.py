@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from isoxide._common.stores import Location, located
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Source, open_source
-from isoxide._frames.files import InputFile, is_folder, open_input, place_of, spool
-from isoxide._frames.frames import ArrowStream, DatasetSource
-from isoxide._frames.opening import files_of
+from isoxide._frames.files import InputFile, spool
+from isoxide._frames.opening import files_of, reopenable
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import ChooseRoles
 from isoxide._partitioned.row_columns import RowColumns
@@ -25,9 +25,6 @@ from isoxide.stream._engine import StreamEngine
 from isoxide.stream._write import ROWS_PER_FILE, ScoredStream, ScoreWriter
 
 __all__ = ["StreamTable", "open"]
-
-#: Sources whose columns have declared types, which do not depend on the roles of the columns.
-_TYPED = (ArrowStream, DatasetSource, ParquetFiles)
 
 _logger = logging.getLogger("isoxide.stream")
 
@@ -61,10 +58,8 @@ class StreamTable(PartitionedTable):
         yield self._engine(roles)
 
     def _engine(self, roles: ChooseRoles) -> StreamEngine:
-        if isinstance(self._source, _TYPED):
-            roles(self._source.schema.names, self._source.name)
         source: Source = open_source(self._source, self._batch_rows, options=self._options, roles=roles)
-        if isinstance(source, _TYPED):
+        if source.has_declared_types:
             # Keep the source, so that a stream that can be read once is not read again by the next method.
             self._source = source
             self._log_checksums()
@@ -79,7 +74,7 @@ class StreamTable(PartitionedTable):
         first page of each file tells whether a file has them. If not all files do, the logger ``isoxide.stream``
         says so once for each table, at level INFO.
         """
-        if not isinstance(self._source, _TYPED):
+        if not isinstance(self._source, Source):
             self._engine(roles_of())
         return self._source.page_checksums() if isinstance(self._source, ParquetFiles) else None
 
@@ -198,6 +193,7 @@ def open(
     thousands: str | None = None,
     missing: str | Iterable[str] = (),
     encoding: str | None = None,
+    upcast: bool = False,
 ) -> StreamTable:
     """Open a table that may be larger than memory.
 
@@ -232,6 +228,11 @@ def open(
         Texts that mean a missing number in text files, in addition to the usual ones such as ``NA``.
     encoding : str, optional
         Encoding of text files. By default UTF-8, or UTF-16 if a file begins with its byte order mark.
+    upcast : bool, default=False
+        Whether a column may have different dtypes in the files of a folder. If so, all files are read as the narrowest
+        dtype that holds their values exactly: int32 and int64 as int64, int32 and float64 as float64, decimals with
+        more digits, times with the finer unit. int64 and float64 have no such dtype, and are refused. By default files
+        with different dtypes are refused.
 
     Returns
     -------
@@ -276,7 +277,9 @@ def open(
     >>> forest.feature_names_in_.tolist()
     ['a', 'b']
     """
-    options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
+    options = ReadOptions.of(
+        sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding, upcast=upcast
+    )
     if batch_rows is not None and batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
     if filesystem is not None and not isinstance(source, (str, os.PathLike, list, tuple)):
@@ -295,16 +298,22 @@ def open(
 def _reopenable(source: Any, filesystem: Any = None) -> Any:
     """Return a source that can be opened again; standard input, pipes and open files go to temporary files."""
     if isinstance(source, (str, os.PathLike, Location)):
-        place = source if str(source) == "-" else place_of(source, filesystem)
-        if is_folder(place):
-            files_of(place)
-            return place
-        return open_input(place)
+        opened = reopenable(source, filesystem)
+        if isinstance(opened, (Path, Location)):
+            # Refuse a folder without files before any other work.
+            files_of(opened)
+        return opened
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             # `open_source` refuses it with a message.
             return tuple(source)
-        return [path if isinstance(path, InputFile) else _reopenable(path, filesystem) for path in source]
+        known: dict[Any, Any] = {}
+        is_alone = len(source) == 1
+        items = [
+            path if isinstance(path, InputFile) else reopenable(path, filesystem, is_alone=is_alone, known=known)
+            for path in source
+        ]
+        return items[0] if is_alone and isinstance(items[0], Source) else items
     is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc") or isinstance(source, Source)
     if not is_table and callable(getattr(source, "read", None)):
         name = getattr(source, "name", None)

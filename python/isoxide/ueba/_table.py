@@ -137,6 +137,7 @@ def read_table(
     encoding: str | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
+    upcast: bool = False,
 ) -> FeatureTable:
     """Read a table with one row per entity and time, and profile it.
 
@@ -179,6 +180,9 @@ def read_table(
     timezone : str, optional
         Time zone that decides which day a time belongs to, such as ``"Europe/Oslo"``. By default each time keeps the
         day in the source.
+    upcast : bool, default=False
+        Whether a column may have different dtypes in the files of a folder. If so, all files are read as the narrowest
+        dtype that holds their values exactly, such as int64 for int32 and int64. By default such files are refused.
 
     Returns
     -------
@@ -226,7 +230,9 @@ def read_table(
     >>> table.profile.n_duplicates
     1
     """
-    options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
+    options = ReadOptions.of(
+        sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding, upcast=upcast
+    )
     style = TimeStyle(time_format, timezone)
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
