@@ -15,7 +15,6 @@ import pyarrow.dataset
 from numpy.typing import NDArray
 
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
-from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import names_without_index
 from isoxide._frames.passes import PassRecord
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows

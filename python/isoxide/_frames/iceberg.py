@@ -154,8 +154,8 @@ class IcebergSource(LakeSource):
                     return
             if n_read != rows - first_row:
                 raise ValueError(
-                    f"{self.name} cannot be read: {task.file.file_path} has {n_read + first_row} rows, but the metadata "
-                    f"says {rows}"
+                    f"{self.name} cannot be read: {task.file.file_path} has {n_read + first_row} rows, but the "
+                    f"metadata says {rows}"
                 )
             first_row = 0
 

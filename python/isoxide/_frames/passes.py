@@ -82,7 +82,7 @@ class Pass:
             column = batch.column(name)
             if column.null_count:
                 positions = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)) + self._n_rows
-                missing = zlib.crc32(positions.astype(np.int64), missing)
+                missing = zlib.crc32(positions.astype(np.int64).tobytes(), missing)
                 # The value below a missing cell is arbitrary.
                 column = column.drop_null()
             self._checksums[name] = zlib.crc32(_bytes_of(column), values), missing

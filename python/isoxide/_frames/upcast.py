@@ -1,4 +1,4 @@
-"""Find the narrowest dtype that holds every value of several dtypes exactly, for columns that files store differently."""
+"""Find the narrowest dtype that holds every value of a column that several files store with different dtypes."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def unlike_dtypes(column: str, files: Mapping[pa.DataType, str], *, upcast: bool
 def _holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
     """Tell whether a dtype of numbers holds every value of another exactly."""
     if pa.types.is_floating(narrow):
-        return pa.types.is_floating(wide) and wide.bit_width >= narrow.bit_width
-    is_signed = pa.types.is_signed_integer(narrow)
-    n_bits = narrow.bit_width - is_signed
+        return bool(pa.types.is_floating(wide) and wide.bit_width >= narrow.bit_width)
+    is_signed, is_wide_signed = pa.types.is_signed_integer(narrow), pa.types.is_signed_integer(wide)
+    n_bits = int(narrow.bit_width) - int(is_signed)
     if pa.types.is_floating(wide):
         return n_bits <= _FLOAT_PRECISION[wide.bit_width]
-    if is_signed and not pa.types.is_signed_integer(wide):
+    if is_signed and not is_wide_signed:
         return False
-    return n_bits <= wide.bit_width - pa.types.is_signed_integer(wide)
+    return n_bits <= int(wide.bit_width) - int(is_wide_signed)
 
 
 def _common_decimal(dtypes: list[pa.DataType]) -> pa.DataType | None:
@@ -116,4 +116,4 @@ def _common_decimal(dtypes: list[pa.DataType]) -> pa.DataType | None:
 
 
 def _finest_unit(dtypes: list[pa.DataType]) -> str:
-    return max((dtype.unit for dtype in dtypes), key=_UNITS.index)
+    return max((str(dtype.unit) for dtype in dtypes), key=_UNITS.index)

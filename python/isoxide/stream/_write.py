@@ -202,8 +202,8 @@ class ScoreWriter:
                     existing_value = existing.get(name) if isinstance(existing, dict) else None
                     if name == "source" and (other := self.source.other_version(existing_value)) is not None:
                         raise ValueError(
-                            f"cannot resume: the scores in {out} are those of {other}, but the table is {self.source.name}; "
-                            f"open {other}, or choose another folder"
+                            f"cannot resume: the scores in {out} are those of {other}, but the table is "
+                            f"{self.source.name}; open {other}, or choose another folder"
                         )
                     raise ValueError(
                         f"cannot resume: the scores in {out} have a different {name}; give the same one, or "
