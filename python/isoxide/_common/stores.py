@@ -27,6 +27,7 @@ from urllib.request import url2pathname
 __all__ = [
     "SCHEMES",
     "Location",
+    "error_line",
     "located",
     "on_this_machine",
     "refuse_lost_slash",
@@ -50,8 +51,10 @@ _DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|Access ?Denied|Forbidden|Permi
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|ContainerNotFound")
 #: Parts of messages about the connection to a store, not about the contents of a file.
 _CONNECTION = re.compile(
-    r"AWS Error|curl|HTTP|[Cc]onnect|[Tt]ime(d )?out|[Ss]ocket|RetriesExhausted|googleapis|[Aa]zure"
+    r"AWS Error|Generic \w+ error|curl|HTTP|[Cc]onnect|[Tt]ime(d )?out|[Ss]ocket|RetriesExhausted|googleapis|[Aa]zure"
 )
+#: Codes for colours, which some libraries write into messages, and the largest number of characters of a message.
+_COLOUR, _MAX_LINE = re.compile(r"\x1b\[[0-9;]*m"), 500
 
 
 class _ToldError(OSError):
@@ -378,6 +381,16 @@ def replace_remote(location: Location, write: Callable[[Path], Any]) -> None:
         location.put(temporary)
 
 
+def error_line(error: BaseException) -> str:
+    """Return the first line of a library's error, with the lines below it if these only give the causes."""
+    lines = [_COLOUR.sub("", line).strip() for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    n_causes = next((n for n, line in enumerate(lines[1:]) if not line.startswith("↳")), len(lines) - 1)
+    line = ": ".join([lines[0].rstrip(":"), *(cause.lstrip("↳ ") for cause in lines[1 : 1 + n_causes])])
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
+
+
 def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     """Return an error in one line for the error of a store, or None if it is not about the store but the contents.
 
@@ -390,8 +403,7 @@ def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     done : str
         Participle of what failed, such as "read".
     """
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+    text = error_line(error)
     if isinstance(error, _ToldError):
         return type(error)(text)
     if _NO_BUCKET.search(text):
@@ -420,5 +432,5 @@ def told(name: str, done: str) -> Iterator[None]:
     except Exception as error:
         # Stores raise exceptions of many classes.
         raise store_error(name, error, done) or OSError(
-            f"{name} cannot be {done}: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+            f"{name} cannot be {done}: {error_line(error)}"
         ) from error

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from isoxide._common.imports import import_optional
-from isoxide._common.stores import Location, without_secrets
+from isoxide._common.stores import Location, error_line, without_secrets
 from isoxide._frames.files import InputFile, RemoteFile, open_input
 from isoxide._frames.frames import without_view
 from isoxide._frames.lakes import LakeSource, plain_url
 from isoxide._frames.names import names_without_index
 from isoxide._frames.parquet import cast_column, read_parquet
-from isoxide._frames.source import ChooseRoles, first_line, skip_rows
+from isoxide._frames.source import ChooseRoles, skip_rows
 
 __all__ = ["DeltaSource", "open_delta"]
 
@@ -64,7 +64,7 @@ def open_delta(place: Path | Location, roles: ChooseRoles) -> DeltaSource:
         table = deltalake.DeltaTable(url)
     except Exception as error:
         # Errors of a store and of a damaged log have classes of their own.
-        raise ValueError(f"the Delta table {place} cannot be opened: {first_line(error)}") from error
+        raise ValueError(f"the Delta table {place} cannot be opened: {error_line(error)}") from error
     return DeltaSource(table, roles)
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from isoxide._common.imports import import_optional
-from isoxide._common.stores import Location, without_secrets
+from isoxide._common.stores import Location, error_line, without_secrets
 from isoxide._frames.frames import plain_column, without_view
 from isoxide._frames.lakes import ICEBERG_METADATA, METADATA_SUFFIX, LakeSource, plain_url
 from isoxide._frames.names import names_without_index
-from isoxide._frames.source import ChooseRoles, first_line, skip_rows
+from isoxide._frames.source import ChooseRoles, skip_rows
 
 __all__ = ["IcebergSource", "open_iceberg", "open_iceberg_metadata"]
 
@@ -60,7 +60,7 @@ def _open_static(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
     except FileNotFoundError:
         raise FileNotFoundError(f"the Iceberg table {place} cannot be opened: a file of its metadata is gone") from None
     except Exception as error:
-        raise ValueError(f"the Iceberg table {place} cannot be opened: {first_line(error)}") from error
+        raise ValueError(f"the Iceberg table {place} cannot be opened: {error_line(error)}") from error
     return IcebergSource(table, roles)
 
 

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from isoxide._common.stores import Location, told
-from isoxide._frames.source import Source, first_line
+from isoxide._common.stores import Location, error_line, told
+from isoxide._frames.source import Source
 
 __all__ = ["ICEBERG_METADATA", "METADATA_SUFFIX", "LakeSource", "find_lake", "plain_url", "refuse_lakes"]
 
@@ -205,7 +205,7 @@ class LakeSource(Source):
         if isinstance(error, FileNotFoundError):
             return FileNotFoundError(
                 f"{self.name} has lost a file, which clean-up such as VACUUM or the expiry of snapshots removes: "
-                f"{first_line(error)}; open the newest version, or clean up with a longer retention"
+                f"{error_line(error)}; open the newest version, or clean up with a longer retention"
             )
         kind = type(error) if isinstance(error, (PermissionError, ConnectionError)) else ValueError
-        return kind(f"{self.name} cannot be read: {first_line(error)}")
+        return kind(f"{self.name} cannot be read: {error_line(error)}")
