@@ -431,6 +431,4 @@ def told(name: str, done: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Stores raise exceptions of many classes.
-        raise store_error(name, error, done) or OSError(
-            f"{name} cannot be {done}: {error_line(error)}"
-        ) from error
+        raise store_error(name, error, done) or OSError(f"{name} cannot be {done}: {error_line(error)}") from error

@@ -47,7 +47,9 @@ def test_folders_of_and_in_such_tables_are_refused(format_name, store):
     root, filesystem, write = store
     for path in ("lake/t/day=1/a.parquet", f"lake/t/{MARKS[format_name]}", "lake/plain/a.parquet"):
         write(path)
-    with pytest.raises(ValueError, match=rf"{format_name} table .*lake/t|lake/t.* (an? {format_name} table|table of a lake)"):
+    with pytest.raises(
+        ValueError, match=rf"{format_name} table .*lake/t|lake/t.* (an? {format_name} table|table of a lake)"
+    ):
         fit(f"{root}/lake/t", filesystem)
     article = "an" if format_name == "Iceberg" else "a"
     with pytest.raises(ValueError, match=rf"the folder .*/lake has {article} {format_name} table in .*/lake/t, whose"):
@@ -82,5 +84,7 @@ def test_lakes_in_a_given_file_system_are_opened_by_their_own_package(store):
     if filesystem is None:
         pytest.skip("a local folder needs no file system")
     write(f"lake/t/{MARKS['Delta']}", b"{}")
-    with pytest.raises(ValueError, match=r"open it with deltalake\.DeltaTable\(url, storage_options=\.\.\.\), and give"):
+    with pytest.raises(
+        ValueError, match=r"open it with deltalake\.DeltaTable\(url, storage_options=\.\.\.\), and give"
+    ):
         fit(f"{root}/lake/t", filesystem)

@@ -124,7 +124,9 @@ def test_results_equal_those_of_files_with_the_wide_dtype(columns, order, feathe
     features = ["whole", "real", "single", "unsigned", "missing", "money"]
     forest = opened.fit(IsolationForest(n_estimators=10, random_state=0), features=features)
     in_one = stream.open(expected)
-    assert forest.to_bytes() == in_one.fit(IsolationForest(n_estimators=10, random_state=0), features=features).to_bytes()
+    assert (
+        forest.to_bytes() == in_one.fit(IsolationForest(n_estimators=10, random_state=0), features=features).to_bytes()
+    )
     assert opened.score(forest).read_all().equals(in_one.score(forest).read_all())
     pq.write_table(expected, tmp_path / "wide.parquet")
     keys = {"entity": "actor", "time": "day"}
@@ -135,7 +137,9 @@ def test_results_equal_those_of_files_with_the_wide_dtype(columns, order, feathe
 
 def test_other_dtypes_are_refused_by_default_and_the_option_is_named(tmp_path):
     folder = write(tmp_path / "t", pa.table({"x": pa.array([1], pa.int32())}), pa.table({"x": [2**53 + 1]}))
-    message = r"column 'x' is int32 in .*0\.parquet and int64 in .*1\.parquet; all files must have the same dtypes; with"
+    message = (
+        r"column 'x' is int32 in .*0\.parquet and int64 in .*1\.parquet; all files must have the same dtypes; with"
+    )
     with pytest.raises(ValueError, match=rf"{message} upcast=True the column is read as int64"):
         stream.open(folder).fit()
     stream.open(folder, upcast=True).fit(IsolationForest(n_estimators=2, random_state=0)).save(tmp_path / "forest")

@@ -93,7 +93,11 @@ def mapped_delta(folder, table, *, mode="name", partition_by=()):
         fields.append({"name": field.name, "type": dtype, "nullable": True, "metadata": metadata})
     (folder / "_delta_log").mkdir(parents=True)
     actions = []
-    keys = table.select(list(partition_by)).group_by(list(partition_by)).aggregate([]).to_pylist() if partition_by else [{}]
+    keys = (
+        table.select(list(partition_by)).group_by(list(partition_by)).aggregate([]).to_pylist()
+        if partition_by
+        else [{}]
+    )
     for number, key in enumerate(keys):
         mask = np.ones(table.num_rows, dtype=bool)
         for name, value in key.items():

@@ -232,7 +232,9 @@ def test_a_delta_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, fo
     columns = ["team", "row", "x", "y"]
     pd.testing.assert_frame_equal(scores[columns], rows[columns])
     # The URL has options that only pyarrow knows, and its files are those of a Delta table.
-    with pytest.raises(ValueError, match=r"open it with deltalake\.DeltaTable\(url, storage_options=\.\.\.\), and give"):
+    with pytest.raises(
+        ValueError, match=r"open it with deltalake\.DeltaTable\(url, storage_options=\.\.\.\), and give"
+    ):
         stream.open(url_of(proxy, "delta"))
     folder = next(name.rsplit("/", 1)[0] for name in names(s3) if "team=c" in name)
     with pytest.raises(ValueError, match=rf"belongs to the Delta table s3://{BUCKET}/delta, and may hold rows"):
