@@ -1,4 +1,4 @@
-"""Make Delta and Iceberg tables, among them ones with deletion vectors and renamed columns, which no writer here makes."""
+"""Make Delta and Iceberg tables, also with deletion vectors and renamed columns, which no writer here makes."""
 
 import base64
 import json

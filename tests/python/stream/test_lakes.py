@@ -419,9 +419,9 @@ def test_a_lazy_frame_that_fails_is_one_line(small, forest, tmp_path):
     with pytest.raises(ValueError, match=r"^the polars LazyFrame cannot be read: no more$"):
         table.write_scores(forest, tmp_path / "scores.parquet")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError, match="the polars LazyFrame cannot be read: .*none.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"the polars LazyFrame cannot be read: .*none\.parquet"):
         stream.open(pl.scan_parquet(tmp_path / "none.parquet"))
-    with pytest.raises(ValueError, match="the polars LazyFrame cannot be read: .*nothing"):
+    with pytest.raises(ValueError, match=r"the polars LazyFrame cannot be read: .*nothing"):
         stream.open(pl.from_pandas(small).lazy().select("nothing"))
     wide = pl.LazyFrame({"x": [1.0], "n": pl.Series([1], dtype=pl.Int128)})
     with pytest.raises(TypeError, match=r"column 'n' of the polars LazyFrame is Int128, .* cast it"):
@@ -439,8 +439,7 @@ def test_rows_that_change_their_order_between_passes_are_noticed(small, forest):
     table = stream.open(lazy)
     message = r"the polars LazyFrame changed while it was read: the column '.*' has other values, or its rows are in"
     with pytest.raises(ValueError, match=message) as caught:
-        for _ in range(3):
-            table.score(forest).read_all()
+        [table.score(forest).read_all() for _ in range(3)]
     assert "maintain_order=True" in str(caught.value)
     grouped = pl.from_pandas(small).lazy().group_by("y", maintain_order=True).agg(pl.col("x").sum())
     assert stream.open(grouped).fit(IsolationForest(**PARAMS)).n_features_in_ == 2
@@ -458,7 +457,7 @@ def test_a_relation_over_a_table_that_changes_is_noticed(small, forest):
     with pytest.raises(ValueError, match="changed while it was read: it has 299 rows now, but had 300 before"):
         table.score(forest).read_all()
     connection.close()
-    with pytest.raises(ValueError, match="gave no further stream of its rows: .*[Cc]onnection.* closed") as caught:
+    with pytest.raises(ValueError, match=r"gave no further stream of its rows: .*[Cc]onnection.* closed") as caught:
         table.score(forest).read_all()
     assert "\n" not in str(caught.value)
 
@@ -467,7 +466,7 @@ def test_a_relation_over_a_table_that_changes_is_noticed(small, forest):
 def test_a_table_without_rows(make, small, forest, tmp_path):
     table = stream.open(make(small[:0], tmp_path / "t", 2))
     assert table.write_scores(forest, tmp_path / "scores.parquet") == 0
-    with pytest.raises(ValueError, match="0 sample|no rows"):
+    with pytest.raises(ValueError, match=r"0 sample|no rows"):
         table.fit(features=["x"])
 
 

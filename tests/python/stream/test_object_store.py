@@ -199,8 +199,8 @@ def test_the_command_scores_a_table_in_a_bucket(s3, proxy, frame, forest):
     assert "testing" not in result.stdout + result.stderr
 
 
-#: Program that scores a Delta table. deltalake holds the interpreter while it waits for a store, so that a server in the
-#: same process could not answer.
+#: Program that scores a Delta table. deltalake holds the interpreter while it waits for a store, so that no
+#: server in the same process could answer.
 SCORE_DELTA = """
 import json, sys, deltalake
 from isoxide import IsolationForest, stream
