@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,7 +34,8 @@ _FEATURES = {
     "columnMapping", "deletionVectors", "timestampNtz", "typeWidening", "typeWidening-preview", "v2Checkpoint",
     "vacuumProtocolCheck", "variantType", "variantType-preview", "variantShredding-preview",
 }  # fmt: skip
-_PHYSICAL_NAME = "delta.columnMapping.physicalName"
+#: Setting of a table and of its columns that say whether and how they are called otherwise in the files.
+_MAPPING, _PHYSICAL_NAME = "delta.columnMapping.mode", "delta.columnMapping.physicalName"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class DeltaSource(LakeSource):
             metadata, protocol = table.metadata(), table.protocol()
             self._check_features(protocol, metadata.configuration)
             self.identity = {"delta": str(metadata.id)}
-            self._describe(_committed(table))
+            self._describe()
             declared = table.schema()
             schema = pa.schema(declared.to_arrow())
             has_vectors = "deletionVectors" in (protocol.reader_features or ())
@@ -105,6 +105,15 @@ class DeltaSource(LakeSource):
         self._filesystem = None if self._root is not None else _filesystem(table)
         names, notes = names_without_index(schema.names, self.name)
         self.notes += notes
+        if metadata.configuration.get(_MAPPING, "none") != "none":
+            # The fields of nested values have other names in the files too.
+            nested = [
+                name for name, dtype in zip(names, schema.types, strict=True) if name and pa.types.is_nested(dtype)
+            ]
+            names = [None if name in nested else name for name in names]
+            self.notes += [
+                f"column {name!r} was left out: nested values of a table with renamed columns" for name in nested
+            ]
         self._stored = {
             name: str((field.metadata or {}).get(_PHYSICAL_NAME, field.name))
             for name, field in zip(names, declared.fields, strict=True)
@@ -129,7 +138,7 @@ class DeltaSource(LakeSource):
                 f"{name} needs {listed} of the Delta protocol, which are not supported here; read it with Spark and "
                 "give the frame to isoxide.spark.table, or write it to Parquet"
             )
-        mode = configuration.get("delta.columnMapping.mode", "none")
+        mode = configuration.get(_MAPPING, "none")
         if mode not in ("none", "name"):
             raise ValueError(
                 f"{name} maps columns by {mode!r}, which is not supported here, only by 'name'; read it with Spark and "
@@ -215,8 +224,7 @@ class DeltaSource(LakeSource):
         if field.name in self._partition_columns:
             key, stored = self._partition_columns[field.name], self._stored[field.name]
             value = file.partition[key] if key in file.partition else file.partition[stored]
-            return pa.repeat(pa.scalar(value).cast(field.type) if value is not None else pa.scalar(None, field.type),
-                             batch.num_rows)  # fmt: skip
+            return pa.repeat(pa.scalar(value, field.type), batch.num_rows)
         stored = self._stored[field.name]
         if stored not in batch.schema.names:
             return pa.nulls(batch.num_rows, field.type)
@@ -260,17 +268,6 @@ class DeltaSource(LakeSource):
             )  # fmt: skip
         except FileNotFoundError as error:
             raise self._failed(error) from error
-
-
-def _committed(table: Any) -> str | None:
-    """Return when the version was committed, in UTC, or None if the log does not say."""
-    try:
-        stamp = table.history(1)[0].get("timestamp")
-        moment = datetime.fromtimestamp(stamp / 1000, timezone.utc)
-    except Exception:
-        # The time is shown only; logs without it, or that were cleaned, are in order.
-        return None
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _filesystem(table: Any) -> Any:

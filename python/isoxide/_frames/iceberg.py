@@ -91,6 +91,8 @@ class IcebergSource(LakeSource):
         snapshot = scan.snapshot()
         self.version = "no snapshot" if snapshot is None else f"snapshot {snapshot.snapshot_id}"
         self._describe(None if snapshot is None else _time_of(snapshot))
+        if snapshot is None:
+            self.notes = [f"{self.table_name} has no snapshot yet, so it has no rows"]
         self.identity = {"iceberg": str(metadata.table_uuid)}
         if is_scan:
             self.identity |= {
@@ -102,7 +104,8 @@ class IcebergSource(LakeSource):
             schema = self._arrow_schema()
         except Exception as error:
             raise self._failed(error) from error
-        self._scan = scan
+        self._metadata, self._io = metadata, scan.io
+        self._filter, self._is_case_sensitive, self._limit = scan.row_filter, scan.case_sensitive, scan.limit
         names, notes = names_without_index(schema.names, self.name)
         self.notes += notes
         self._stored = {name: stored for name, stored in zip(names, schema.names, strict=True) if name is not None}
@@ -134,8 +137,8 @@ class IcebergSource(LakeSource):
 
     def count(self) -> int | None:
         """Return the number of rows according to the metadata; files with deletes or a filter are read."""
-        n_rows, limit = sum(self._rows_per_file()), self._scan.limit
-        return n_rows if limit is None else min(n_rows, int(limit))
+        n_rows = sum(self._rows_per_file())
+        return n_rows if self._limit is None else min(n_rows, int(self._limit))
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one file after the other, beginning with the row `first_row`."""
@@ -165,10 +168,9 @@ class IcebergSource(LakeSource):
 
         stored = [self._stored[name] for name in columns]
         schema = pa.schema([self.schema.field(name) for name in columns])
-        scan = self._scan
         try:
             projected = self._projection.select(*stored, case_sensitive=True)
-            reader = ArrowScan(scan.table_metadata, scan.io, projected, scan.row_filter, scan.case_sensitive)
+            reader = ArrowScan(self._metadata, self._io, projected, self._filter, self._is_case_sensitive)
             for batch in reader.to_record_batches([task]):
                 arrays = [
                     plain_column(batch.column(name), dtype) for name, dtype in zip(stored, schema.types, strict=True)

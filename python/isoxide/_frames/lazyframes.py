@@ -42,11 +42,10 @@ class LazyFrameSource(Source):
 
     def __init__(self, frame: Any, roles: ChooseRoles) -> None:
         self.frame, self.name, self.reasons = frame, "the polars LazyFrame", {}
-        self._polars = sys.modules["polars"]
         if not hasattr(frame, "collect_batches"):
             raise ImportError(
-                f"a LazyFrame is read in batches with polars 1.34 or newer, but polars {self._polars.__version__} is "
-                "installed; upgrade it, or call collect() first"
+                f"a LazyFrame is read in batches with polars 1.34 or newer, but polars "
+                f"{sys.modules['polars'].__version__} is installed; upgrade it, or call collect() first"
             )
         schema = self._schema()
         names, self.notes = names_without_index(schema.names, self.name)
@@ -73,7 +72,7 @@ class LazyFrameSource(Source):
                     f"pl.col({name!r}).cast(pl.Float64), or drop it"
                 )
         try:
-            return self._polars.DataFrame(schema=schema).to_arrow().schema
+            return sys.modules["polars"].DataFrame(schema=schema).to_arrow().schema
         except Exception as error:
             raise TypeError(f"{self.name} has a dtype that Arrow lacks: {first_line(error)}; cast it") from error
 
@@ -81,7 +80,7 @@ class LazyFrameSource(Source):
         """Return the number of rows, which polars counts; it reads no column of files that state the number."""
         if self._n_rows is None:
             try:
-                counted = self.frame.select(self._polars.len()).collect(engine="streaming")
+                counted = self.frame.select(sys.modules["polars"].len()).collect(engine="streaming")
             except Exception as error:
                 raise self._failed(error) from error
             self._n_rows = int(counted.item())

@@ -216,7 +216,7 @@ def cast_column(column: pa.Array, dtype: pa.DataType, name: str, path: str) -> p
     """Cast a column of a file to the dtype that the table has, and refuse a value that would change."""
     try:
         return column.cast(dtype)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise ValueError(f"column {name!r} of {path} cannot be read as {dtype}: {first_line(error)}") from None
 
 

@@ -13,6 +13,9 @@ from stream_files import write_parts
 
 #: First number of a serialized deletion vector.
 _MAGIC = 1681511377
+#: Dtype of a column of nested values.
+_NESTED = {"type": "struct", "fields": [{"name": "a", "type": "long", "nullable": True, "metadata": {
+    "delta.columnMapping.id": 99, "delta.columnMapping.physicalName": "col-a"}}]}  # fmt: skip
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
 
@@ -86,7 +89,7 @@ def mapped_delta(folder, table, *, mode="name", partition_by=()):
     physical = {name: f"col-{name}" for name in table.column_names}
     fields = []
     for number, field in enumerate(table.schema):
-        dtype = "string" if pa.types.is_string(field.type) else "long" if field.type == pa.int64() else "double"
+        dtype = {"string": "string", "int64": "long", "double": "double"}.get(str(field.type), _NESTED)
         metadata = {
             "delta.columnMapping.id": number + 1, "delta.columnMapping.physicalName": physical[field.name]
         }  # fmt: skip
@@ -104,7 +107,12 @@ def mapped_delta(folder, table, *, mode="name", partition_by=()):
             mask &= np.array([cell == value for cell in table[name].to_pylist()])
         rows = table.filter(pa.array(mask)).drop_columns(list(partition_by))
         path = folder / f"{number}.parquet"
-        pq.write_table(rows.rename_columns([physical[name] for name in rows.column_names]), path)
+        stored = rows.rename_columns([physical[name] for name in rows.column_names])
+        for position, field in enumerate(stored.schema):
+            if pa.types.is_struct(field.type):
+                cells = pa.array([{"col-a": cell["a"]} for cell in stored[position].to_pylist()])
+                stored = stored.set_column(position, field.name, cells)
+        pq.write_table(stored, path)
         values = {physical[name]: value for name, value in key.items()}
         add = {
             "path": path.name, "partitionValues": values, "size": path.stat().st_size, "modificationTime": 1,

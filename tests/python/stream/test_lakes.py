@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -194,6 +195,11 @@ def test_renamed_columns_of_a_delta_table(mode, tmp_path):
             stream.open(folder)
         return
     assert rows_of(folder).sort_by("n").equals(expected)
+    # Nested fields have other names in the files too.
+    nested = expected.append_column("nested", pa.array([{"a": 1}] * 4, pa.struct([("a", pa.int64())])))
+    table = stream.open(mapped_delta(tmp_path / "nested", nested))
+    assert table._source.table().equals(expected)
+    assert "column 'nested' was left out: nested values of a table with renamed columns" in table._source.notes
 
 
 @pytest.mark.parametrize("rows", [[0], [299], [0, 150, 151, 299], range(0, 300, 7), range(300)], ids=len)
@@ -468,6 +474,24 @@ def test_a_table_without_rows(make, small, forest, tmp_path):
     assert table.write_scores(forest, tmp_path / "scores.parquet") == 0
     with pytest.raises(ValueError, match=r"0 sample|no rows"):
         table.fit(features=["x"])
+
+
+def test_a_table_that_was_only_created(forest, tmp_path):
+    schema = pa.schema([("x", pa.float64()), ("y", pa.int64()), ("day", pa.date32())])
+    deltalake.DeltaTable.create(str(tmp_path / "t"), schema=schema, partition_by=["day"])
+    iceberg = iceberg_catalog(tmp_path).create_table("lake.t", schema=schema)
+    for number, source in enumerate((tmp_path / "t", iceberg)):
+        assert rows_of(source).equals(schema.empty_table())
+        assert stream.open(source).write_scores(forest, tmp_path / f"{number}.parquet") == 0
+
+
+@pytest.mark.parametrize("make", [delta_table, iceberg_of_files, lazy_of_files], ids=lambda make: make.__name__)
+def test_a_pinned_table_can_be_sent_to_another_process(make, small, tmp_path):
+    table = stream.open(make(small, tmp_path / "t", 3))
+    table._engine(lambda *_: None)
+    copy = pickle.loads(pickle.dumps(table._source))
+    assert copy.table().equals(table._source.table())
+    assert copy.fingerprint() == table._source.fingerprint()
 
 
 # The command, and packages that are not installed
