@@ -83,7 +83,7 @@ class IcebergSource(LakeSource):
     def __init__(self, source: Any, roles: ChooseRoles) -> None:
         is_scan = hasattr(source, "plan_files")
         scan = source if is_scan else source.scan()
-        identifier = scan.table_identifier if is_scan else source.name()
+        identifier = getattr(scan, "table_identifier", None) if is_scan else source.name()
         metadata = scan.table_metadata
         location = without_secrets(str(metadata.location)).removeprefix("file://")
         is_static = identifier is None or identifier[0] == "static-table"
