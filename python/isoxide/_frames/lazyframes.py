@@ -95,8 +95,6 @@ class LazyFrameSource(Source):
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows in the order of the query."""
-        # Some versions of polars end the batches of a query that fails without an error, which the number of rows shows.
-        self.count()
         # Each batch needs a number of rows, so a column is read even if none is needed.
         names = columns or self.schema.names[:1]
         schema = pa.schema([self.schema.field(name) for name in names])
@@ -113,6 +111,8 @@ class LazyFrameSource(Source):
                     yield batch if columns else batch.select([])
 
         yield from skip_rows(batches(), first_row)
+        # Some versions of polars end the batches of a query that fails without an error, which the number of rows shows.
+        self.count()
         current.finish()
 
     def _batches(self, stored: list[str], chunk_size: int) -> Iterator[Any]:
