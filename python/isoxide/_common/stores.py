@@ -387,7 +387,8 @@ def error_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     n_causes = next((n for n, line in enumerate(lines[1:]) if not line.startswith("↳")), len(lines) - 1)
-    line = ": ".join([lines[0].rstrip(":"), *(cause.lstrip("↳ ") for cause in lines[1 : 1 + n_causes])])
+    causes = (cause.lstrip("↳ ") for cause in lines[1 : 1 + n_causes])
+    line = ": ".join(text.rstrip(":") for text in (lines[0], *causes))
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 

@@ -21,7 +21,7 @@ class PassRecord:
     source_name : str
         Name of the source in messages.
     advice : str
-        What the user can do about rows that change.
+        Advice for the user, at the end of the message about rows that changed.
     """
 
     def __init__(self, source_name: str, advice: str) -> None:

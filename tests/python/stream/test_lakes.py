@@ -418,11 +418,17 @@ def test_a_lazy_frame_is_never_whole_in_memory(tmp_path):
 
 
 def test_a_lazy_frame_that_fails_is_one_line(small, forest, tmp_path):
-    def fail(column):
-        raise RuntimeError("no more\nsecond line")
+    n_calls = [0]
 
-    lazy = pl.from_pandas(small).lazy().with_columns(pl.col("x").map_batches(fail, return_dtype=pl.Float64))
-    table = stream.open(lazy)
+    def fail_later(column):
+        n_calls[0] += 1
+        if n_calls[0] > 3:
+            raise RuntimeError("no more\nsecond line")
+        return column
+
+    parts = [pl.from_pandas(small).lazy() for _ in range(9)]
+    column = pl.col("x").map_batches(fail_later, is_elementwise=True, return_dtype=pl.Float64)
+    table = stream.open(pl.concat(parts).with_columns(column), batch_rows=100)
     with pytest.raises(ValueError, match=r"^the polars LazyFrame cannot be read: no more$"):
         table.write_scores(forest, tmp_path / "scores.parquet")
     assert not list(tmp_path.iterdir())
