@@ -111,7 +111,7 @@ class LazyFrameSource(Source):
                     yield batch if columns else batch.select([])
 
         yield from skip_rows(batches(), first_row)
-        # Some versions of polars end the batches of a query that fails without an error, which the number of rows shows.
+        # Some versions of polars end the batches of a query that fails without an error; the number of rows shows it.
         self.count()
         current.finish()
 

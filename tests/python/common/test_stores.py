@@ -305,7 +305,8 @@ def test_a_url_that_lacks_a_slash_is_no_local_folder(text, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("url", "is_named"), [("s3://bucket/x", True), ("s3://key:word@bucket/x", False), ("s3://bucket/x?region=a", False)]
+    ("url", "is_named"),
+    [("memory://bucket/x", True), ("s3://key:word@bucket/x?region=a", False), ("s3://bucket/x?region=a", False)],
 )
 def test_a_location_knows_whether_its_name_opens_it(url, is_named):
     location = located(url)
