@@ -118,8 +118,7 @@ class LazyFrameSource(Source):
     def _batches(self, stored: list[str], chunk_size: int) -> Iterator[Any]:
         """Yield frames of polars; the query ends when the iterator is deleted."""
         try:
-            # Without `lazy` the query would begin before its rows are asked for.
-            yield from self.frame.select(stored).collect_batches(chunk_size=chunk_size, maintain_order=True, lazy=True)
+            yield from self.frame.select(stored).collect_batches(chunk_size=chunk_size, maintain_order=True)
         except Exception as error:
             raise self._failed(error) from error
 
