@@ -67,7 +67,7 @@ class Work:
     contamination: str | float = "auto"
     #: Number of rows that are scored or ranked; None for all rows of the table.
     take: int | None = None
-    #: Whether NumPy ranks the columns of the same array, whatever its order; other rivals get contiguous copies of them.
+    #: Whether NumPy ranks the columns of the same array, whatever its order; other rivals get contiguous copies.
     same_array: bool = False
 
     @property
@@ -225,6 +225,7 @@ def all_works(cores: int) -> list[Work]:
 def quick_works() -> list[Work]:
     """Return the works of `make bench-quick`: scikit-learn or scipy and the fastest rivals, on one thread."""
     table: dict[str, Any] = {"data": Data("plain", 100_000, 50), "rounds": 3, "seconds": 0.1}
+    shared = table | {"same_array": True}
     rivals = _NO_PYOD
     return [
         Work(1, "score, C order", "score", contenders=rivals, **table),
@@ -232,14 +233,6 @@ def quick_works() -> list[Work]:
         Work(7, "score", "score", contenders=rivals, take=1, **table),
         Work(9, "fit", "fit", contenders=rivals, **table),
         Work(10, "fit, contamination=0.1", "fit", contenders=_OURS_AND_SKLEARN, contamination=0.1, **table),
-        Work(
-            13,
-            ", C order",
-            "rank",
-            contenders=_named("isoxide", "scipy_array", "numpy"),
-            take=260,
-            same_array=True,
-            **table,
-        ),
-        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), same_array=True, **table),
+        Work(13, ", C order", "rank", contenders=_named("isoxide", "scipy_array", "numpy"), take=260, **shared),
+        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), **shared),
     ]
