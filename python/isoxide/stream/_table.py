@@ -132,8 +132,9 @@ class StreamTable(PartitionedTable):
         resume : bool, default=False
             Whether to continue after the last complete file of a folder that an interrupted call wrote with the same
             forest, table and arguments. Files of the table are recognised by name, size, number of rows and
-            modification time; the contents of a pipe by their SHA-256; a table in memory by 1,000 of its rows; and
-            any other Arrow stream by the names and types of its columns only.
+            modification time; Delta and Iceberg tables by their identifier and version; the contents of a pipe by their
+            SHA-256; a table in memory by 1,000 of its rows; a LazyFrame by its query and columns; and any other Arrow
+            stream by the names and types of its columns only.
         filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
             File system of `out`. By default `out` is a URL (such as ``s3://bucket/scores``) or a local path. A file of
             a store is first written to the folder for temporary files, and sent when it is complete.
@@ -201,12 +202,15 @@ def open(
 
     Parameters
     ----------
-    source : path, URL, list of these, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, URL, list of these, frame, dataset, table of a lake, or object with an Arrow stream
         File (Parquet, Feather or Arrow, CSV and other delimited text, JSON lines, Excel), an open file, or ``"-"`` for
         standard input; a folder of files, read in the order of their names (folders with names like
-        ``day=2025-04-26`` become columns of Parquet files); a pandas or polars frame; a dataset; or any object with
-        ``__arrow_c_stream__``, such as a DuckDB relation. JSON lines and Excel files are read into memory. Each method
-        reads CSV files once more, to infer the dtypes of their columns.
+        ``day=2025-04-26`` become columns of Parquet files); the folder or URL of a Delta table, a
+        ``deltalake.DeltaTable``, a ``pyiceberg`` table or scan, or the path of an Iceberg table's ``*.metadata.json``,
+        all pinned to their version at this call; a pandas or polars frame, or a polars ``LazyFrame``, which is
+        collected in batches in each pass; a dataset; or any object with ``__arrow_c_stream__``, such as a DuckDB
+        relation. JSON lines and Excel files are read into memory. Each method reads CSV files once more, to infer the
+        dtypes of their columns.
     filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
         File system of the paths in `source`. By default they are local paths, or URLs such as ``s3://bucket/folder``
         (also ``gs``, ``abfs``, ``hdfs``, ``file`` and ``memory``), which pyarrow opens with the credentials that it
@@ -243,13 +247,14 @@ def open(
     Raises
     ------
     FileNotFoundError
-        If the file does not exist, or a folder has no readable files.
+        If the file does not exist, or a folder has no readable files. Methods raise it if a file of a table's version
+        was removed since.
     PermissionError, ConnectionError
         If a store denies access, or does not answer.
     ImportError
-        If the file system of a URL needs a package that is not installed.
+        If the file system of a URL or the table of a lake needs a package that is not installed.
     ValueError
-        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged, its columns
+        If an option is out of range, or a path is part of the folder of a Delta or Iceberg table. Methods raise it if the contents cannot be read: a file is damaged, its columns
         differ from the first file's, or a source that can be read only once is read again.
     TypeError
         If rows cannot be read from `source`.
