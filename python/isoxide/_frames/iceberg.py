@@ -87,7 +87,7 @@ class IcebergSource(LakeSource):
         metadata = scan.table_metadata
         location = without_secrets(str(metadata.location)).removeprefix("file://")
         is_static = identifier is None or identifier[0] == "static-table"
-        self.table_name = f"the Iceberg table {location if is_static else '.'.join(identifier)}"
+        self.table_name = f"the Iceberg table {location if is_static else '.'.join(identifier or ())}"
         snapshot = scan.snapshot()
         self.version = "no snapshot" if snapshot is None else f"snapshot {snapshot.snapshot_id}"
         self._describe(None if snapshot is None else _time_of(snapshot))

@@ -254,8 +254,9 @@ def open(
     ImportError
         If the file system of a URL or the table of a lake needs a package that is not installed.
     ValueError
-        If an option is out of range, or a path is part of the folder of a Delta or Iceberg table. Methods raise it if the contents cannot be read: a file is damaged, its columns
-        differ from the first file's, or a source that can be read only once is read again.
+        If an option is out of range, or a path is part of the folder of a Delta or Iceberg table. Methods raise it if
+        the contents cannot be read: a file is damaged, its columns differ from the first file's, a source that can be
+        read only once is read again, or the rows of a LazyFrame or a stream change between two passes.
     TypeError
         If rows cannot be read from `source`.
 
