@@ -65,7 +65,7 @@ def open_delta(place: Path | Location, roles: ChooseRoles) -> DeltaSource:
     except Exception as error:
         # Errors of a store and of a damaged log have classes of their own.
         raise ValueError(f"the Delta table {place} cannot be opened: {error_line(error)}") from error
-    return DeltaSource(table, roles)
+    return DeltaSource(table, roles, str(place))
 
 
 class DeltaSource(LakeSource):
@@ -77,6 +77,8 @@ class DeltaSource(LakeSource):
         Table to read. Nothing of it is used later, so that it may be updated.
     roles : callable
         Function that checks the names of the columns.
+    place : str, optional
+        Path or URL of the table in messages. By default it is the one that the table has.
 
     Raises
     ------
@@ -84,10 +86,11 @@ class DeltaSource(LakeSource):
         If the table needs a feature that is not supported, or its log cannot be read.
     """
 
-    def __init__(self, table: Any, roles: ChooseRoles) -> None:
+    def __init__(self, table: Any, roles: ChooseRoles, place: str | None = None) -> None:
         uri = str(table.table_uri).rstrip("/")
         self._root = Path(url2pathname(urlsplit(uri).path)) if uri.startswith("file://") else None
-        self.table_name = f"the Delta table {self._root or without_secrets(uri)}"
+        self._place = place or str(self._root or without_secrets(uri))
+        self.table_name = f"the Delta table {self._place}"
         self.version = f"version {table.version()}"
         try:
             metadata, protocol = table.metadata(), table.protocol()
@@ -182,8 +185,7 @@ class DeltaSource(LakeSource):
             return open_input(self._root / _local_path(file.path))
         if "://" in file.path:
             raise ValueError(f"{self.name} has a file outside its folder, {file.path}, which is not read")
-        name = f"{self.table_name.removeprefix('the Delta table ')}/{file.path}"
-        return RemoteFile(Location(name, self._filesystem, file.path))
+        return RemoteFile(Location(f"{self._place}/{file.path}", self._filesystem, file.path))
 
     def _rows_per_file(self) -> list[int]:
         """Return the number of rows of each file, without the deleted ones."""

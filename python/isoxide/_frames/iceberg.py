@@ -61,7 +61,7 @@ def _open_static(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
         raise FileNotFoundError(f"the Iceberg table {place} cannot be opened: a file of its metadata is gone") from None
     except Exception as error:
         raise ValueError(f"the Iceberg table {place} cannot be opened: {error_line(error)}") from error
-    return IcebergSource(table, roles)
+    return IcebergSource(table, roles, str(place))
 
 
 class IcebergSource(LakeSource):
@@ -73,6 +73,8 @@ class IcebergSource(LakeSource):
         Table or scan to read. A scan keeps its filter, columns and limit.
     roles : callable
         Function that checks the names of the columns.
+    place : str, optional
+        Path or URL of the table in messages. By default it is its name in the catalog, or its location.
 
     Raises
     ------
@@ -80,14 +82,14 @@ class IcebergSource(LakeSource):
         If the table has deletes by value or anything else that `pyiceberg` does not read.
     """
 
-    def __init__(self, source: Any, roles: ChooseRoles) -> None:
+    def __init__(self, source: Any, roles: ChooseRoles, place: str | None = None) -> None:
         is_scan = hasattr(source, "plan_files")
         scan = source if is_scan else source.scan()
         identifier = getattr(scan, "table_identifier", None) if is_scan else source.name()
         metadata = scan.table_metadata
-        location = without_secrets(str(metadata.location)).removeprefix("file://")
-        is_static = identifier is None or identifier[0] == "static-table"
-        self.table_name = f"the Iceberg table {location if is_static else '.'.join(identifier or ())}"
+        if place is None and (identifier is None or identifier[0] == "static-table"):
+            place = without_secrets(str(metadata.location)).removeprefix("file://")
+        self.table_name = f"the Iceberg table {place or '.'.join(identifier or ())}"
         snapshot = scan.snapshot()
         self.version = "no snapshot" if snapshot is None else f"snapshot {snapshot.snapshot_id}"
         self._describe(None if snapshot is None else _time_of(snapshot))

@@ -178,6 +178,22 @@ def test_partition_columns_have_their_own_types(tmp_path):
     assert paths == sorted(paths)
 
 
+def test_a_table_of_a_lake_is_read_alone(small, forest, tmp_path, monkeypatch):
+    folder = delta_of_files(small, tmp_path / "t", 2)
+    small.to_parquet(tmp_path / "plain.parquet", index=False)
+    for sources in ([folder, tmp_path / "plain.parquet"], [str(tmp_path / "plain.parquet"), str(folder)]):
+        with pytest.raises(
+            ValueError, match=r"the Delta table .* \(version 0\) is read alone, but other files are given"
+        ):
+            stream.open(sources)
+        with pytest.raises(ValueError, match="is read alone"):
+            ueba.read_table(sources, entity="y", time="row")
+    assert stream.open([folder]).write_scores(forest, tmp_path / "scores.parquet") == 300
+    # Messages have the path that was given.
+    monkeypatch.chdir(tmp_path)
+    assert repr(stream.open("t")) == "<StreamTable of the Delta table t (version 0)>"
+
+
 def test_columns_that_were_added_later_are_missing_in_old_files(tmp_path):
     append(tmp_path / "t", pa.table({"row": [0, 1], "x": [1.5, 2.5]}))
     append(tmp_path / "t", pa.table({"row": [2], "x": [3.5], "late": [7]}), schema_mode="merge")
@@ -380,6 +396,39 @@ def test_only_the_same_snapshot_is_resumed_and_a_lost_one_is_named(small, forest
         opened.write_scores(forest, tmp_path / "half.parquet")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("half*"))
+
+
+def test_deletes_by_position_are_applied(small, forest, tmp_path, monkeypatch):
+    from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+    from pyiceberg.table import DataScan, FileScanTask
+
+    table = iceberg_of_files(small, tmp_path, 3)
+    plan, rows = DataScan.plan_files, {}
+
+    def plan_with_deletes(scan):
+        """Return the files of the scan, and for each the positions of deleted rows, as other writers store them."""
+        tasks = []
+        for number, task in enumerate(sorted(plan(scan), key=lambda task: task.file.file_path)):
+            path, n = tmp_path / f"deletes-{number}.parquet", task.file.record_count
+            rows[number] = sorted({0, n // 2, n - 1})
+            pq.write_table(
+                pa.table({"file_path": [task.file.file_path] * len(rows[number]), "pos": rows[number]}), path
+            )
+            deletes = DataFile.from_args(
+                content=DataFileContent.POSITION_DELETES, file_path=str(path), file_format=FileFormat.PARQUET
+            )
+            tasks.append(FileScanTask(task.file, {deletes}, task.residual))
+        return tasks
+
+    monkeypatch.setattr(DataScan, "plan_files", plan_with_deletes)
+    opened = stream.open(table)
+    source = opened._source
+    starts = np.cumsum([0, *(task.file.record_count for task in source._tasks)])
+    deleted = [start + row for start, number in zip(starts, rows, strict=False) for row in rows[number]]
+    expected = small.drop(index=deleted).reset_index(drop=True)
+    assert source.count() == len(expected) < len(small)
+    pd.testing.assert_frame_equal(source.table().to_pandas(), expected)
+    assert_array_equal(opened.score(forest).read_all()["score"], forest.decision_function(expected[["x", "y"]]))
 
 
 def test_a_folder_of_iceberg_is_opened_by_its_metadata_only(small, forest, tmp_path):

@@ -1,6 +1,7 @@
 """Test tables, scores, models and reports in an object store that speaks S3, also when it denies or drops requests."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -209,6 +210,8 @@ options = json.loads(options)
 table = stream.open(deltalake.DeltaTable(url, storage_options=options))
 print(table)
 print(table.write_scores(IsolationForest.load(forest), out, keep=["team", "row", "x", "y"]))
+# By its URL, with the environment.
+assert stream.open(url)._source.count() == table._source.count()
 """
 
 
@@ -225,7 +228,9 @@ def test_a_delta_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, fo
     deltalake.write_deltalake(url, rows, storage_options=options, partition_by=["team"])
     forest.save(tmp_path / "forest")
     command = [sys.executable, "-c", SCORE_DELTA, url, json.dumps(options), tmp_path / "forest", out]
-    result = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, **{name: value for name, value in options.items() if name.startswith("AWS_")}}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
     assert result.stdout == f"<StreamTable of the Delta table {url} (version 0)>\n{N}\n", result.stderr
     scores = pd.read_parquet(out).sort_values("row", ignore_index=True)
     assert_array_equal(scores["score"], forest.decision_function(frame[X]))
