@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from isoxide._common.imports import import_optional
-from isoxide._common.stores import Location, error_line, without_secrets
+from isoxide._common.stores import Location, error_line, store_error, without_secrets
 from isoxide._frames.files import InputFile, RemoteFile, open_input
 from isoxide._frames.frames import without_view
 from isoxide._frames.lakes import LakeSource, plain_url
@@ -64,7 +64,9 @@ def open_delta(place: Path | Location, roles: ChooseRoles) -> DeltaSource:
         table = deltalake.DeltaTable(url)
     except Exception as error:
         # Errors of a store and of a damaged log have classes of their own.
-        raise ValueError(f"the Delta table {place} cannot be opened: {error_line(error)}") from error
+        name = f"the Delta table {place}"
+        told = store_error(name, error, "opened") if isinstance(place, Location) else None
+        raise told or ValueError(f"{name} cannot be opened: {error_line(error)}") from error
     return DeltaSource(table, roles, str(place))
 
 

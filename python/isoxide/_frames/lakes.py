@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from isoxide._common.stores import Location, error_line, told
+from isoxide._common.stores import Location, error_line, store_error, told
 from isoxide._frames.source import Source
 
 __all__ = ["ICEBERG_METADATA", "METADATA_SUFFIX", "LakeSource", "find_lake", "plain_url", "refuse_lakes"]
@@ -207,5 +207,5 @@ class LakeSource(Source):
                 f"{self.name} has lost a file, which clean-up such as VACUUM or the expiry of snapshots removes: "
                 f"{error_line(error)}; open the newest version, or clean up with a longer retention"
             )
-        kind = type(error) if isinstance(error, (PermissionError, ConnectionError)) else ValueError
-        return kind(f"{self.name} cannot be read: {error_line(error)}")
+        told = store_error(self.name, error, "read") if isinstance(error, OSError) else None
+        return told or ValueError(f"{self.name} cannot be read: {error_line(error)}")

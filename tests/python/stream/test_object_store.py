@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
@@ -252,3 +253,38 @@ def test_a_delta_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, fo
     assert f"{url}" in message
     assert "check the credentials" in message
     assert not list(tmp_path.glob("scores*"))
+
+
+@pytest.mark.slow
+def test_an_iceberg_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, forest, tmp_path):
+    pytest.importorskip("pyiceberg", reason="the packages of lakes are not installed here")
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    store = {"access-key-id": "testing", "secret-access-key": "testing", "region": "us-east-1"}
+    properties = {f"s3.{name}": value for name, value in store.items()}
+    catalog = SqlCatalog(
+        "lake",
+        uri=f"sqlite:///{tmp_path}/catalog.db",
+        warehouse=f"s3://{BUCKET}/warehouse",
+        **properties,
+        **{"s3.endpoint": f"http://127.0.0.1:{proxy.server_port}"},
+    )
+    catalog.create_namespace("lake")
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    table = catalog.create_table("lake.days", schema=rows.schema)
+    table.append(rows)
+    opened = stream.open(table)
+    assert opened.fit(IsolationForest(n_estimators=10, random_state=0), features=X).to_bytes() == forest.to_bytes()
+    with pytest.raises(ValueError, match=r"warehouse/lake/days is an Iceberg table whose newest version only its"):
+        stream.open(url_of(proxy, "warehouse/lake/days"))
+    with pytest.raises(ValueError, match=r"warehouse/lake/days/data belongs to the Iceberg table"):
+        stream.open(url_of(proxy, "warehouse/lake/days/data"))
+    proxy.dropped = {"GET"}
+    with pytest.raises(
+        ConnectionError, match=r"lake\.days \(snapshot \d+\) cannot be read: .*; check the add"
+    ) as caught:
+        opened.write_scores(forest, tmp_path / "scores.parquet")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "scores.parquet").exists()
+    proxy.heal()
+    assert opened.write_scores(forest, tmp_path / "scores.parquet") == N
