@@ -112,7 +112,8 @@ def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         return LazyFrameSource(source, roles)
     if package == "deltalake" and cls.__name__ == "DeltaTable":
         return DeltaSource(source, roles)
-    if package == "pyiceberg" and hasattr(source, "table_metadata" if hasattr(source, "plan_files") else "scan"):
+    # Scans of changes have no snapshot, and are refused.
+    if package == "pyiceberg" and hasattr(source, "snapshot" if hasattr(source, "plan_files") else "scan"):
         return IcebergSource(source, roles)
     if hasattr(source, "iloc") and hasattr(source, "columns"):
         return from_pandas(source, options, roles)[0]
