@@ -359,7 +359,7 @@ def test_scans_keep_filter_columns_and_limit(small, tmp_path):
     assert forest.to_bytes() == IsolationForest(**PARAMS).fit(expected[["x"]]).to_bytes()
     assert len(rows_of(table.scan(limit=101))) == 101
     assert rows_of(table.scan(limit=101))["row"].to_pylist() == list(range(101))
-    with pytest.raises(TypeError, match="source must be .*, not IncrementalAppendScan"):
+    with pytest.raises(TypeError, match=r"source must be .*, not IncrementalAppendScan"):
         stream.open(table.incremental_append_scan())
 
 
