@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from isoxide._common import html
 from isoxide._common.options import takes
 from isoxide._common.patterns import name_list
 from isoxide._forest.estimator import IsolationForest
@@ -87,6 +88,26 @@ class PartitionedTable(ABC):
             if key in existing:
                 raise ValueError(f"{table_name} already has a column {existing[key]!r}; {added.remedy}")
             existing[key] = name
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return facts about the source by name, for notebooks; no rows are read for them."""
+        return []
+
+    def _columns(self) -> Mapping[str, str] | None:
+        """Return the type of each column by its name, or None if rows would have to be read to know the columns."""
+        return None
+
+    def _repr_html_(self) -> str:
+        """Return the source and its columns as a table, for notebooks; no rows are read."""
+        columns = self._columns()
+        summary = "read partition by partition; no rows have been read to show this"
+        rows = [] if columns is None else list(columns.items())[: html.MAX_ROWS]
+        return html.block(
+            html.heading(type(self).__name__, summary if columns is None else f"{len(columns):,} columns, {summary}"),
+            html.facts(self._facts()),
+            html.table(["column", "type"], rows) if rows else html.Html(""),
+            html.note(html.shown_of(len(columns or ()), "columns")),
+        )
 
     def _in_memory(self, rows: Any) -> Any:
         """Return the rows in memory; an engine computes them first if they are one of its own frames."""

@@ -22,6 +22,7 @@ from isoxide.ueba._decisions import Decisions
 from isoxide.ueba._events import ecs_events, ocsf_events, to_ndjson
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._findings_html import findings_html
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._reranking import rerank
 from isoxide.ueba._review import DEFAULT_CUTOFF
@@ -124,7 +125,8 @@ class Findings(FindingsData):
     """
 
     def _repr_html_(self) -> str:
-        return self.frame.head(10).to_html()
+        """Return a table of the first findings with their reasons, for notebooks."""
+        return findings_html(self)
 
     def join(
         self, users: Any, on: str | None = None, columns: Iterable[str] | None = None, *, sep: str | None = None

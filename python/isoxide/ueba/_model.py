@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from isoxide._common import html
 from isoxide._common.options import takes
 from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
@@ -38,6 +39,7 @@ from isoxide.ueba._model_settings import ModelSettings, settings_of
 from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, has_zone, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._sentences import entities_word
 from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._size import SizeBands, asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
@@ -137,6 +139,29 @@ class Model:
         return (
             f"Model({self.id}, {training.rows:,} rows, {len(self.features)} features, {training.first_day} to "
             f"{training.last_day}, threshold {self.threshold:.4f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the facts about the model and its training as a table, for notebooks."""
+        training, settings = self._data.training, self._data.settings
+        n_features, forest = len(self.features), self.forest
+        size = self._data.size
+        groups = f"rows of similar {size.feature}" if size is not None else settings.peers or ""
+        return html.block(
+            html.heading("Model", f"{self.id}, {training.rows:,} rows, {n_features:,} features"),
+            html.facts(
+                [
+                    ("trained on", f"{training.first_day} to {training.last_day}: {training.days:,} days"),
+                    (entities_word(self.entity), f"{training.entities:,}"),
+                    ("source", training.source or ""),
+                    ("threshold", f"anomaly score {self.threshold:.4f} (from 0 to 1: the higher, the more abnormal)"),
+                    ("rows above it", f"{self.n_above:,} of the training rows, {self.n_above / training.rows:.2%}"),
+                    ("features", html.names_text(self.features)),
+                    ("groups", groups),
+                    ("forest", repr(forest)),
+                ]
+            ),
+            html.note("detect() finds the anomalies of new rows, and drift() tells whether the model still fits them."),
         )
 
     @staticmethod
