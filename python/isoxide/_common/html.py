@@ -164,12 +164,8 @@ def _data_cell(cell: str | Cell, column: str) -> str:
 
 def _word(cell: str | Cell) -> list[str]:
     """Return the class of a cell whose text is too short to be broken."""
-    text = cell.text if isinstance(cell, Cell) else cell
-    return (
-        ["word"]
-        if len(text) <= MAX_WORD_LENGTH and not (isinstance(cell, Cell) and len(cell.detail) > len(text))
-        else []
-    )
+    text, detail = (cell.text, cell.detail) if isinstance(cell, Cell) else (cell, "")
+    return ["word"] if len(detail) <= len(text) <= MAX_WORD_LENGTH else []
 
 
 def _cell(cell: str | Cell) -> str:

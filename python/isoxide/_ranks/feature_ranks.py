@@ -153,8 +153,8 @@ class FeatureRanks:
                 "FeatureRanks", f"{len(self):,} row{'s' * (len(self) != 1)}, {len(self._features):,} features"
             ),
             html.note(
-                "Under each feature with its value: its percentile from 0 to 100 among the reference, and the side that "
-                "the value is on. The most unusual feature is first."
+                "Under each feature with its value: its percentile from 0 to 100 among the reference, and its side. "
+                "The most unusual feature is first."
             ),
             html.table(["row", *(f"{position + 1}." for position in range(order.shape[1]))], rows),
             html.note(html.shown_of(len(self), "rows")),

@@ -164,8 +164,8 @@ class Drift:
             html.heading("Drift", f"{self.verdict}; {self._counts()}"),
             html.items(self.reasons, "reasons"),
             html.note(
-                f"PSI, the population stability index: 0 without drift, from {WATCH:g} on watched, from {RETRAIN:g} on a "
-                "reason to train again, unless chance alone reaches it. Before: in the training rows."
+                f"PSI, the population stability index: 0 without drift, from {WATCH:g} on watched, from {RETRAIN:g} on "
+                "a reason to train again, unless chance alone reaches it. Before: in the training rows."
             ),
             html.table([*columns, "verdict"], rows),
             html.note(html.shown_of(len(self.features), "features")),

@@ -27,8 +27,8 @@ def findings_html(findings: FindingsData) -> html.Html:
         html.heading("Findings", f"{n:,} row{'s' * (n != 1)} of {entities}, {n_features:,} features{hidden}"),
         html.note(
             "Anomaly score from 0 to 1, the higher the more abnormal; findings are above "
-            f"{format_value(findings.anomaly_threshold)}. Rarity: the share of the {findings.n_reference:,} rows of the "
-            "reference that score as high. Reasons: the most important one first, with the usual value and the "
+            f"{format_value(findings.anomaly_threshold)}. Rarity: the share of the {findings.n_reference:,} rows of "
+            "the reference that score as high. Reasons: the most important one first, with the usual value and the "
             "percentile from 0 to 100."
         ),
         findings_table(findings),
@@ -40,10 +40,9 @@ def findings_html(findings: FindingsData) -> html.Html:
 def findings_table(findings: FindingsData) -> html.Html:
     """Return the table of the first findings."""
     frame = findings.frame.head(html.MAX_ROWS)
-    states = [
-        " ".join(filter(None, (one.state, "" if one.status == "open" else one.status))) for one in findings.judged
-    ]
-    has_states = any(states[: html.MAX_ROWS])
+    judged = findings.judged[: html.MAX_ROWS]
+    states = [" ".join(filter(None, (one.state, "" if one.status == "open" else one.status))) for one in judged]
+    has_states = any(states)
     columns = [text_of(findings.entity), text_of(findings.time), html.Number("anomaly score"), "rarity"]
     columns += ["state"] * has_states
     columns += [f"reason {k + 1}" for k in range(N_REASONS)]
