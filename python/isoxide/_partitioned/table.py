@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from isoxide._common import html
 from isoxide._common.options import takes
 from isoxide._common.patterns import name_list
+from isoxide._common.progress import steps
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.explain import check_output, check_top
 from isoxide._frames.features import need_column, roles_of_features
@@ -23,6 +24,7 @@ from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.importance import importance
 from isoxide._partitioned.options import PartitionedDetectOptions, PartitionedModelOptions
+from isoxide._partitioned.reported import ReportedPasses
 from isoxide._partitioned.row_columns import ExplanationColumns, RowColumns, ScoreColumns
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
@@ -449,7 +451,7 @@ class PartitionedTable(ABC):
         Raises
         ------
         ImportError
-            If pandas is not installed.
+            If pandas is not installed, or `progress` is True and tqdm is not.
         ValueError
             If there are more than a million anomalies, a column is missing, a time cannot be read, an argument is out
             of range, or the rows have no fixed order.
@@ -493,8 +495,12 @@ class PartitionedTable(ABC):
         from isoxide._partitioned import detect
 
         roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
-        with self._open(roles, order_by=(options.entity, options.time)) as engine:
-            return detect.detect(engine, options, self._n_jobs)
+        with (
+            self._open(roles, order_by=(options.entity, options.time)) as engine,
+            steps(options.progress, None, "detect") as step,
+        ):
+            reported = engine if options.progress is False else ReportedPasses(engine, step)
+            return detect.detect(reported, options, self._n_jobs)
 
     @takes(PartitionedModelOptions)
     def fit_model(self, options: PartitionedModelOptions) -> Model:

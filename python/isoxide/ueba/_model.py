@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from isoxide._common import html
 from isoxide._common.options import takes
+from isoxide._common.progress import Progress, steps
 from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.dtypes import native
@@ -297,7 +298,12 @@ class Model:
         return Model(read_model(folder, filesystem))
 
     def detect(
-        self, table: FeatureTable, *, since: str | datetime.date | None = None, n_jobs: int | None = None
+        self,
+        table: FeatureTable,
+        *,
+        since: str | datetime.date | None = None,
+        n_jobs: int | None = None,
+        progress: Progress = False,
     ) -> Findings:
         """Find the anomalies of new rows, and compare them with the training rows.
 
@@ -311,6 +317,11 @@ class Model:
             First day whose rows are scored, such as ``"2025-04-26"``. By default all rows are scored.
         n_jobs : int, optional
             Number of threads; None means all cores.
+        progress : bool or callable, default=False
+            Whether to show a progress bar of tqdm: below the cell of a notebook, otherwise on standard error. A
+            function is called instead as each step begins, with the name of the step (text), the number of finished
+            steps, and the number of all steps; at the end it is called with ``"done"`` and the number of all steps
+            twice. An error that it raises ends the call. The findings do not depend on it.
 
         Returns
         -------
@@ -325,7 +336,9 @@ class Model:
             If the table lacks a feature or the groups of the model, has another entity or time, or has no row since
             that day.
         TypeError
-            If `since` is not a day.
+            If `since` is not a day, or `progress` is neither a bool nor a function.
+        ImportError
+            If `progress` is True, and tqdm is not installed.
 
         Warns
         -----
@@ -345,8 +358,10 @@ class Model:
         ['1 in 300']
         """
         day = parse_day(since, "since")
-        drift = self.drift(table, since=day)
-        return detect_new_day(self._data, table, day, drift.summary(), n_jobs)
+        with steps(progress, 4, "detect") as step:
+            step("measuring drift")
+            drift = self.drift(table, since=day)
+            return detect_new_day(self._data, table, day, drift.summary(), n_jobs, step)
 
     def drift(self, table: FeatureTable, *, since: str | datetime.date | None = None) -> Drift:
         """Compare new rows with the training rows, to see whether the model still fits.
