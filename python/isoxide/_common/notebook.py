@@ -7,6 +7,7 @@ import importlib
 import numbers
 import sys
 
+from isoxide._common.format import format_bytes
 from isoxide._common.html import block, note
 
 __all__ = ["MAX_PAGE_BYTES", "show_page"]
@@ -50,9 +51,8 @@ def show_page(page: str, title: str, *, height: int, remedy: str) -> None:
         return
     n_bytes = len(page.encode())
     if n_bytes > MAX_PAGE_BYTES:
-        print(
-            f"The page has {n_bytes / 1e6:.1f} MB, but a notebook takes at most {MAX_PAGE_BYTES / 1e6:g} MB. {remedy}"
-        )
+        sizes = format_bytes(n_bytes), format_bytes(MAX_PAGE_BYTES)
+        print(f"The page has {sizes[0]}, which is too much for a notebook (more than {sizes[1]}). {remedy}")
         return
     frame = (
         f'<iframe sandbox="{_SANDBOX}" title="{html.escape(title)}" srcdoc="{html.escape(page)}" '
