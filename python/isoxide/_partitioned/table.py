@@ -595,3 +595,7 @@ def roles_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), argument: s
 def forest_features(forest: IsolationForest) -> list[str]:
     """Return the feature names of a forest, or an empty list if it was fitted without names."""
     return list(getattr(forest, "feature_names_in_", ()))
+
+
+# Messages and the documentation contain the public module's name, so that private modules can move.
+PartitionedTable.__module__ = "isoxide.stream"
