@@ -2,7 +2,8 @@
 Read one finding
 ================
 
-A notebook shows the most abnormal days with their reasons: unusual values, and the typical values that they are compared with.
+A notebook shows the most abnormal days with their reasons: unusual values, and the typical values that they are
+compared with.
 """
 
 from isoxide import ueba

@@ -180,6 +180,10 @@ class TableProfile:
         """
         return asdict(self)
 
+    def __repr__(self) -> str:
+        n_warnings = len(self.warnings)
+        return f"TableProfile({self._summary()}, {n_warnings:,} warning{'s' * (n_warnings != 1)})"
+
     def __str__(self) -> str:
         lines = [self._summary()]
         if self.n_duplicates:

@@ -69,7 +69,7 @@ class FindingsLike(Protocol):
 
 
 class Palette(NamedTuple):
-    """Colours of a display."""
+    """Colours of matplotlib's style in which a display draws."""
 
     normal: Rgb
     anomaly: Rgb

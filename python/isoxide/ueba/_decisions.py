@@ -63,6 +63,10 @@ class Decisions:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __repr__(self) -> str:
+        source = "" if self.source is None else f", source={self.source!r}"
+        return f"Decisions({len(self.entries):,} of which {len(self.current):,} are not replaced{source})"
+
     def __iter__(self) -> Iterator[Decision]:
         return iter(self.entries)
 
