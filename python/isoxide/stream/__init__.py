@@ -1,7 +1,7 @@
 """Tables larger than memory on one machine: files, folders, datasets and Arrow streams, read batch by batch.
 
-`open` returns a `StreamTable`, whose methods fit, score, rank and detect. Its base class is `PartitionedTable`, as it is
-that of the tables of `isoxide.spark` and `isoxide.dask`. Results are bit-identical to the results for the same rows in
+`open` returns a `StreamTable`, whose methods fit, score, rank and detect. `PartitionedTable` is the base class of this
+and of the tables of `isoxide.spark` and `isoxide.dask`. Results are bit-identical to the results for the same rows in
 memory. Memory holds only a few batches, the rows that trees draw, and the results. This module needs
 ``pip install 'isoxide[stream]'``; `StreamTable.detect` also needs ``isoxide[ueba]``.
 """
