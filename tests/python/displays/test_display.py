@@ -79,6 +79,7 @@ def every_display(study, findings):
 STYLES = ["default", "dark_background", "ggplot", "grayscale"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_colours_are_those_of_the_style(study, findings, style):
     with plt.style.context(style):

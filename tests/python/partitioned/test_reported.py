@@ -25,6 +25,7 @@ def csv(frame, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_findings_do_not_depend_on_progress(csv, capsys):
     options = {**NAMES, "contamination": 0.02, "groups": "size"}
     told = []
@@ -45,6 +46,7 @@ def test_findings_do_not_depend_on_progress(csv, capsys):
     assert {"reading the table", "fetching rows", "reading the scores"} < {name for name, *_ in told}
 
 
+@pytest.mark.slow
 def test_every_engine_tells_its_passes(frame, seed):
     told = []
     actual = partitioned(arrow(frame), 3, seed).detect(**NAMES, top=5, progress=lambda *step: told.append(step))

@@ -96,6 +96,8 @@ def test_the_page_works_in_the_frame_of_a_notebook(framed, page_findings):
     framed.find_element(By.ID, "text").send_keys(entity)
     expected = int((page_findings.frame["actor"] == entity).sum())
     assert f"{expected} of {len(page_findings)} findings" in framed.find_element(By.ID, "status").text
+    # The filters are in the address of the frame, which has no other.
+    assert framed.execute_script("return location.href") == f"about:srcdoc#text={entity}"
     framed.find_element(By.ID, "text").send_keys(Keys.BACKSPACE * len(entity))
     assert len(shown_ids(framed)) == len(page_findings)
 
