@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -43,7 +44,10 @@ def steps(progress: Progress, total: int | None, name: str) -> Iterator[Step]:
         if not progress:
             yield _ignore
             return
-        tqdm = import_optional("tqdm.auto", "progress=True", "'isoxide[ueba]'").tqdm
+        with warnings.catch_warnings():
+            # Without ipywidgets, tqdm warns that its bar in a notebook is one of text, which is as good.
+            warnings.simplefilter("ignore")
+            tqdm = import_optional("tqdm.auto", "progress=True", "'isoxide[ueba]'").tqdm
         with tqdm(total=total, desc=name, unit=" steps", leave=False) as bar:
             yield _counted(lambda step, done, _: _show(bar, f"{name}: {step}", done), total)
         return

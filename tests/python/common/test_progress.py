@@ -1,14 +1,17 @@
 """Test that long calls tell their steps to a bar or to a function, and nobody else."""
 
 import sys
+import warnings
 
 import pytest
 
+from isoxide._common import progress
+from isoxide._common.imports import import_optional
 from isoxide._common.progress import steps
 
 
-def run(progress, total=2):
-    with steps(progress, total, "work") as step:
+def run(wanted, total=2):
+    with steps(wanted, total, "work") as step:
         step("first")
         step("second")
 
@@ -57,10 +60,22 @@ def test_an_error_of_the_function_ends_the_work():
         run(stop)
 
 
-@pytest.mark.parametrize("progress", [None, "yes", 1, 0])
-def test_anything_else_is_refused(progress):
-    with pytest.raises(TypeError, match=f"progress must be True, False or a function, not {progress!r}"):
-        run(progress)
+@pytest.mark.parametrize("value", [None, "yes", 1, 0])
+def test_anything_else_is_refused(value):
+    with pytest.raises(TypeError, match=f"progress must be True, False or a function, not {value!r}"):
+        run(value)
+
+
+def test_a_notebook_without_widgets_gets_a_bar_without_a_warning(monkeypatch, capsys):
+    """There tqdm warns when it is imported."""
+
+    def warn_and_import(*arguments):
+        warnings.warn("IProgress not found", UserWarning, stacklevel=1)
+        return import_optional(*arguments)
+
+    monkeypatch.setattr(progress, "import_optional", warn_and_import)
+    run(True)
+    assert "work: second" in capsys.readouterr().err
 
 
 def test_without_tqdm_the_error_names_what_to_install(monkeypatch):
