@@ -9,6 +9,8 @@ from isoxide._common import progress
 from isoxide._common.imports import import_optional
 from isoxide._common.progress import steps
 
+needs_tqdm = pytest.mark.current_versions(reason="tqdm is not installed with the oldest versions")
+
 
 def run(wanted, total=2):
     with steps(wanted, total, "work") as step:
@@ -29,6 +31,7 @@ def test_a_function_is_told_each_step_and_the_end(total, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@needs_tqdm
 @pytest.mark.parametrize("total", [2, None])
 def test_a_bar_is_shown_on_standard_error_and_removed(total, capsys):
     run(True, total)
@@ -66,6 +69,7 @@ def test_anything_else_is_refused(value):
         run(value)
 
 
+@needs_tqdm
 def test_a_notebook_without_widgets_gets_a_bar_without_a_warning(monkeypatch, capsys):
     """There tqdm warns when it is imported."""
 

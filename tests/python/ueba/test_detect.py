@@ -96,6 +96,7 @@ def test_the_manifest_contains_the_seed(frame, random_state):
     assert stored == (random_state if random_state in (None, 3) else str(random_state))
 
 
+@pytest.mark.current_versions(reason="tqdm is not installed with the oldest versions")
 def test_findings_do_not_depend_on_progress(frame, result, capsys):
     table, told = ueba.read_table(frame, entity="actor", time="day"), []
     options = {"contamination": 0.02}
