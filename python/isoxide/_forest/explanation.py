@@ -351,12 +351,13 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """Return a table of the first rows with their largest contributions, for notebooks."""
-        order = np.atleast_2d(self.order)[: html.MAX_ROWS, :_SHOWN_FEATURES]
-        values, shares = (np.atleast_2d(array)[: len(order)] for array in (self._values, self.share()))
-        indices = None if self._indices is None else np.atleast_2d(self._indices)[: len(order)]
-        data = np.atleast_2d(self._dense_data(html.MAX_ROWS))
+        # Ordering all rows can take long.
+        first = self if self._values.ndim == 1 else self[: html.MAX_ROWS]
+        order = np.atleast_2d(first.order)[:, :_SHOWN_FEATURES]
+        values, shares, data = map(np.atleast_2d, (first._values, first.share(), first._dense_data()))
+        indices = None if first._indices is None else np.atleast_2d(first._indices)
         rows: list[list[str | html.Cell]] = []
-        for i, (label, positions) in enumerate(zip(self.row_labels[: len(order)], order, strict=True)):
+        for i, (label, positions) in enumerate(zip(first.row_labels, order, strict=True)):
             row: list[str | html.Cell] = [str(label)]
             for j in positions:
                 name = self._feature_names[j if indices is None else indices[i, j]]
@@ -397,10 +398,9 @@ class Explanation:
                 "largest of each row; call explain without top"
             )
 
-    def _dense_data(self, n_rows: int | None = None) -> NDArray[Any]:
-        """Return the values of the features as an array, of the first rows only if a number is given."""
-        data = self._data if n_rows is None or self._values.ndim == 1 else self._data[:n_rows]
-        return cast("NDArray[Any]", data.toarray() if scipy.sparse.issparse(data) else data)
+    def _dense_data(self) -> NDArray[Any]:
+        """Return the values of the features as an array."""
+        return cast("NDArray[Any]", self._data.toarray() if scipy.sparse.issparse(self._data) else self._data)
 
 
 def _checked_rows(key: Any) -> Any:

@@ -485,7 +485,7 @@ class FindingsData:
             percentiles=self.percentiles[rows],
             directions=self.directions[rows],
             order=self.order[rows],
-            shares=None if self.shares is None else self.shares[rows],
+            shares=None if self.explained is None else self.explained.shares(rows),
             families=[] if self.explained is None else self.explained.families,
             flags=self._flag_positions,
         )

@@ -96,7 +96,7 @@ class FeatureTable:
     def _repr_html_(self) -> str:
         """Return a table of the first rows, and the number of warnings of the profile, for notebooks."""
         features = list(self.features[:_SHOWN_FEATURES])
-        frame = self.frame[list(dict.fromkeys([self.entity, self.time, *features]))].head(_SHOWN_ROWS)
+        frame = self.frame.head(_SHOWN_ROWS)
         entities, times = frame[self.entity].tolist(), frame[self.time].tolist()
         values = [[format_value(value) for value in frame[name]] for name in features]
         n_rows, n_warnings = len(self), len(self.profile.warnings)
