@@ -43,7 +43,8 @@ def test_findings_do_not_depend_on_progress(csv, capsys):
     assert [done for _, done, _ in told] == list(range(len(told)))
     assert {total for _, _, total in told[:-1]} == {None}
     assert told[-1] == ("done", len(told) - 1, len(told) - 1)
-    assert {"reading the table", "fetching rows", "reading the scores"} < {name for name, *_ in told}
+    # How many passes there are is for the detection to decide.
+    assert {"reading the table", "fetching rows"} < {name for name, *_ in told}
 
 
 @pytest.mark.slow
