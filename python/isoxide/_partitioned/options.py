@@ -44,11 +44,11 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
         Time zone that decides the day of each time, such as ``"Europe/Oslo"``. By default each time keeps the day in
         the source.
     progress : bool or callable, default=False
-        Whether to show a progress bar of tqdm with the number of passes over the table: below the cell of a notebook,
-        otherwise on standard error. A function is called instead as each pass begins, with its name (text), the number
-        of finished passes, and None, since the number of all passes depends on the rows; at the end it is called with
-        ``"done"`` and the number of all passes twice. An error that it raises ends the call. The findings do not depend
-        on it.
+        Whether to show a progress bar of tqdm with the number of steps: below the cell of a notebook, otherwise on
+        standard error. A step is a pass over the table, or finding its number of rows. A function is called instead as
+        each step begins, with the name of the step (text), the number of finished steps, and None, since the number of
+        all steps depends on the rows; at the end it is called with ``"done"`` and the number of all steps twice. An
+        error that it raises ends the call. The findings do not depend on it.
     """
 
     entity: str

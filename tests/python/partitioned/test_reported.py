@@ -44,7 +44,8 @@ def test_findings_do_not_depend_on_progress(csv, capsys):
     assert {total for _, _, total in told[:-1]} == {None}
     assert told[-1] == ("done", len(told) - 1, len(told) - 1)
     # How many passes there are is for the detection to decide.
-    assert {"reading the table", "fetching rows"} < {name for name, *_ in told}
+    assert "reading the table" in {name for name, *_ in told}
+    assert len(told) > 5
 
 
 @pytest.mark.slow
