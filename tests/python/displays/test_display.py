@@ -28,6 +28,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="all threads share the figures of 
     "display_class", [ScoreTimelineDisplay, FeatureRankDisplay, CutoffDisplay, ContributionDisplay]
 )
 def test_a_display_draws_on_the_given_axes(findings, display_class):
+    plt.close("all")
     _, ax = plt.subplots()
     display = display_class.from_findings(findings, ax=ax)
     assert (display.ax_, display.figure_) == (ax, ax.figure)
