@@ -261,7 +261,8 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSo
         name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) in ("Int128", "UInt128")
     ]
     if wide:
-        frame = frame.with_columns(polars.col(wide).cast(polars.String))
+        # A name such as "^x$" would be a pattern in an expression.
+        frame = frame.with_columns([frame.get_column(name).cast(polars.String) for name in wide])
     table, notes = plain_table(frame.to_arrow(), "the frame")
     return TableSource(table, "the frame", untyped=set(wide), options=options, roles=roles, notes=notes)
 

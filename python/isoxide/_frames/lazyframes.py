@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
@@ -103,9 +104,7 @@ class LazyFrameSource(Source):
         def batches() -> Iterator[pa.RecordBatch]:
             for frame in self._batches([self._stored[name] for name in names], self.rows_per_batch(names)):
                 table = frame.to_arrow()
-                arrays = [
-                    plain_column(column, dtype) for column, dtype in zip(table.columns, schema.types, strict=True)
-                ]
+                arrays = [plain_column(table.column(self._stored[field.name]), field.type) for field in schema]
                 for batch in pa.table(arrays, schema=schema).to_batches():
                     current.update(batch)
                     yield batch if columns else batch.select([])
@@ -117,8 +116,10 @@ class LazyFrameSource(Source):
 
     def _batches(self, stored: list[str], chunk_size: int) -> Iterator[Any]:
         """Yield frames of polars; the query ends when the iterator is deleted."""
+        # `select` takes some names for patterns: "*" for all columns, and "^x$" for the column "x".
+        columns = import_module("polars.selectors").by_name(*stored)
         try:
-            yield from self.frame.select(stored).collect_batches(chunk_size=chunk_size, maintain_order=True)
+            yield from self.frame.select(columns).collect_batches(chunk_size=chunk_size, maintain_order=True)
         except Exception as error:
             raise self._failed(error) from error
 

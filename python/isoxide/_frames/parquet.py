@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from isoxide._frames.files import InputFile
 from isoxide._frames.frames import without_view
-from isoxide._frames.names import names_without_index, text_names
+from isoxide._frames.names import names_without_index, pandas_index_positions, text_names
 from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
 from isoxide._frames.upcast import common_type, unlike_dtypes
 
@@ -202,7 +202,13 @@ def _has_page_checksum(file: InputFile) -> bool | None:
 
 
 def _check_columns(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> None:
-    """Refuse a file that lacks a column of the first file."""
+    """Refuse a file whose columns are not those of the first file; only an index that pandas wrote may differ."""
+    index = pandas_index_positions(other.names)
+    for position, column in enumerate(other.names):
+        if column not in schema.names and position not in index:
+            raise ValueError(
+                f"{path} has a column {column!r}, but {first} does not; all files must have the same columns"
+            )
     for column in schema.names:
         n = other.names.count(column)
         if n != 1:

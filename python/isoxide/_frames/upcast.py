@@ -26,7 +26,8 @@ _MAX_DIGITS_128, _MAX_DIGITS_256 = 38, 76
 def common_type(dtypes: Iterable[pa.DataType], *, upcast: bool) -> pa.DataType | None:
     """Return the dtype of a column that several files store; None if they have no common one.
 
-    A column without values (the null dtype) agrees with any dtype, and all dtypes of text agree.
+    A column without values (the null dtype) agrees with any dtype, and all dtypes of text agree, categories of text
+    included, as which some writers store text that repeats.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def common_type(dtypes: Iterable[pa.DataType], *, upcast: bool) -> pa.DataType |
     typed = [dtype for dtype in dtypes if not pa.types.is_null(dtype)]
     if len(typed) < 2:
         return typed[0] if typed else dtypes[0]
-    if all(map(is_text, typed)):
+    if all(is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype) for dtype in typed):
         return pa.large_string()
     return exact_common_type(typed) if upcast else None
 

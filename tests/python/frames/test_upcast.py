@@ -13,6 +13,7 @@ import pytest
 
 from command import Done
 from isoxide import IsolationForest, stream, ueba
+from isoxide._frames import ReadOptions, open_source
 from isoxide._frames.upcast import common_type, exact_common_type
 
 NUMBERS = [
@@ -68,6 +69,9 @@ def test_the_common_dtype_of_two_holds_all_values_and_is_the_narrowest(dtypes):
         ([pa.null(), pa.int8()], pa.int8()),
         ([pa.null()], pa.null()),
         ([pa.string(), pa.large_string()], pa.large_string()),
+        ([pa.string(), pa.dictionary(pa.int32(), pa.string())], pa.large_string()),
+        ([pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int16(), pa.large_string())], pa.large_string()),
+        ([pa.string(), pa.dictionary(pa.int32(), pa.int64())], None),
     ],
     ids=str,
 )
@@ -133,6 +137,39 @@ def test_results_equal_those_of_files_with_the_wide_dtype(columns, order, feathe
     theirs = ueba.read_table(tmp_path / "wide.parquet", **keys).frame
     ours = ueba.read_table(folder, **keys, upcast=True).frame
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+@pytest.mark.parametrize("feather", [False, True])
+@pytest.mark.parametrize("upcast", [False, True])
+def test_text_and_categories_of_text_are_the_same_text(feather, upcast, tmp_path):
+    texts = [None, *(f"u{k}" for k in range(200))]
+    # pandas stores few categories with codes of 8 bits, and many with codes of 16.
+    stored = [pd.Series(texts[:5]).astype("category"), pd.Series(texts).astype("category"), pd.Series(texts)]
+    folder = write(
+        tmp_path / "t",
+        *(pa.table({"actor": pa.array(column, from_pandas=True), "x": np.ones(len(column))}) for column in stored),
+        feather=feather,
+    )
+    rows = open_source(folder, options=ReadOptions.of(upcast=upcast)).table()
+    assert rows["actor"].to_pylist() == texts[:5] + texts + texts
+
+
+@pytest.mark.parametrize("feather", [False, True])
+def test_a_column_that_only_a_later_file_has_is_refused(feather, tmp_path):
+    narrow, wide = pa.table({"x": [1.0, 2.0]}), pa.table({"x": [1.0, 2.0], "late": [5.0, 6.0]})
+    folder = write(tmp_path / "t", narrow, narrow, wide, feather=feather)
+    extension = "feather" if feather else "parquet"
+    message = (
+        rf"2\.{extension} has a column 'late', but .*0\.{extension} does not; all files must have the same columns"
+    )
+    with pytest.raises(ValueError, match=message):
+        stream.open(folder, upcast=True).fit()
+
+
+def test_an_index_of_pandas_in_only_some_files_is_left_out(tmp_path):
+    plain, indexed = pa.table({"x": [1.0, 2.0]}), pa.table({"x": [3.0, 4.0], "__index_level_0__": [8, 9]})
+    rows = open_source(write(tmp_path / "t", plain, indexed)).table()
+    assert rows.to_pydict() == {"x": [1.0, 2.0, 3.0, 4.0]}
 
 
 def test_other_dtypes_are_refused_by_default_and_the_option_is_named(tmp_path):

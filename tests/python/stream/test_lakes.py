@@ -492,6 +492,25 @@ def test_a_lazy_frame_that_fails_is_one_line(small, forest, tmp_path):
         stream.open(wide)
 
 
+def test_names_of_a_lazy_frame_are_no_patterns():
+    columns = {"^x$": [1.0, 2.0], "x": [3.0, 4.0], "*": [5.0, 6.0], "": [7.0, 8.0], "^y.*$": [9.0, 9.5]}
+    table = stream.open(pl.LazyFrame(columns))
+    expected = {name or "column_4": values for name, values in columns.items()}
+    assert rows_of(pl.LazyFrame(columns)).to_pydict() == expected
+    for name, values in expected.items():
+        fitted = table.fit(IsolationForest(**PARAMS), features=[name])
+        rows = pd.DataFrame({name: values})
+        assert_array_equal(table.score(fitted).read_all()["score"], fitted.decision_function(rows))
+        assert fitted.to_bytes() == IsolationForest(**PARAMS).fit(rows).to_bytes()
+
+
+def test_names_of_wide_integers_are_no_patterns():
+    wide = pl.Series("^x$", [2**70, 1], dtype=pl.Int128)
+    forest = stream.open(pl.DataFrame([wide, pl.Series("x", [3.0, 4.0])])).fit(IsolationForest(**PARAMS))
+    rows = pd.DataFrame({"^x$": [2.0**70, 1.0], "x": [3.0, 4.0]})
+    assert forest.to_bytes() == IsolationForest(**PARAMS).fit(rows).to_bytes()
+
+
 def test_rows_that_change_their_order_between_passes_are_noticed(small, forest):
     flips = [0]
 
