@@ -99,7 +99,8 @@ def _width(dtype: pa.DataType) -> int | None:
         return 1
     if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
         return int(dtype.bit_width) // 8
-    return 8 if pa.types.is_timestamp(dtype) else None
+    # Timestamps, dates, times of a day, durations and intervals.
+    return int(dtype.bit_width) // 8 if pa.types.is_temporal(dtype) else None
 
 
 def _bytes_of(column: pa.Array) -> memoryview:

@@ -528,6 +528,25 @@ def test_rows_that_change_their_order_between_passes_are_noticed(small, forest):
     assert stream.open(grouped).fit(IsolationForest(**PARAMS)).n_features_in_ == 2
 
 
+@pytest.mark.parametrize("dtype", ["date", "time", "duration"])
+def test_times_that_change_between_passes_are_noticed(dtype):
+    numbers = pl.Series("t", range(5), dtype=pl.Int64)
+    times = numbers.cast({"date": pl.Date, "time": pl.Time, "duration": pl.Duration("us")}[dtype])
+    n_passes = [0]
+
+    def flip(series):
+        n_passes[0] += 1
+        return series.reverse() if n_passes[0] > 1 else series
+
+    flipped = pl.col("t").map_batches(flip, return_dtype=times.dtype)
+    table = stream.open(pl.DataFrame([times, pl.Series("x", [1.0] * 5)]).lazy().with_columns(flipped))
+    table._engine(lambda *_: None)
+    first = pa.Table.from_batches(table._source.batches(["t"]))
+    assert first["t"].to_pylist() == times.to_list()
+    with pytest.raises(ValueError, match="the column 't' has other values, or its rows are in another order"):
+        list(table._source.batches(["t"]))
+
+
 def test_a_relation_over_a_table_that_changes_is_noticed(small, forest):
     connection = duckdb.connect()
     connection.execute("CREATE TABLE days AS SELECT * FROM small")
