@@ -27,7 +27,7 @@ from isoxide.ueba._findings_html import findings_html
 from isoxide.ueba._page_texts import text_of
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._reranking import rerank
-from isoxide.ueba._review import DEFAULT_CUTOFF
+from isoxide.ueba._review import DEFAULT_CUTOFF, check_cutoff
 from isoxide.ueba._selection import split, take, whole
 from isoxide.ueba._suppression import apply_decisions, decision_about
 from isoxide.ueba._table import FeatureTable
@@ -359,7 +359,7 @@ class Findings(FindingsData):
         >>> len(findings), len(applied), applied.hidden.statuses
         (11, 10, ['false-positive'])
         """
-        _check_cutoff(cutoff)
+        check_cutoff(cutoff)
         if not isinstance(decisions, Decisions):
             decisions = Decisions.read(decisions)
         day = parse_day(today, "today")
@@ -407,7 +407,7 @@ class Findings(FindingsData):
         >>> comparison.changes
         ['amount.contamination: 0.001 before, 0.002 now', 'threshold: 0.6862 before, 0.6708 now']
         """
-        _check_cutoff(cutoff)
+        check_cutoff(cutoff)
         source = None if isinstance(previous, Findings) else os.fspath(previous)
         earlier = previous if isinstance(previous, Findings) else read_findings(previous)
         return compare_findings(self, earlier, cutoff, source)
@@ -573,7 +573,7 @@ class Findings(FindingsData):
         Raises
         ------
         ValueError
-            If `order` is neither "score" nor "entity".
+            If `order` is neither "score" nor "entity", or `cutoff` is not from 0 to 100.
         """
         from isoxide.ueba import _markdown
 
@@ -629,7 +629,7 @@ class Findings(FindingsData):
         TypeError
             If `link` is not text.
         ValueError
-            If `link` is not a web address, or has an unknown placeholder.
+            If `link` is not a web address or has an unknown placeholder, or `cutoff` is not from 0 to 100.
         """
         return _return_or_write(self._page(cutoff, always_show, title, link, drift), path, filesystem)
 
@@ -675,7 +675,8 @@ class Findings(FindingsData):
         TypeError
             If `link` is not text, or `height` is not an integer.
         ValueError
-            If `link` is not a web address or has an unknown placeholder, or `height` is below 1.
+            If `link` is not a web address or has an unknown placeholder, `cutoff` is not from 0 to 100, or `height` is
+            below 1.
 
         See Also
         --------
@@ -708,11 +709,6 @@ class Findings(FindingsData):
         selected = self._selected_for_report(cutoff, always_show)
         summary = None if drift is None else drift.summary()
         return _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
-
-
-def _check_cutoff(cutoff: float) -> None:
-    if not 0 <= cutoff <= 100:
-        raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")
 
 
 def _return_or_write(text: str, path: str | os.PathLike[str] | None, filesystem: Any) -> Any:

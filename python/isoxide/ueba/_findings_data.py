@@ -17,7 +17,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
 from isoxide.ueba._reasons import N_REASONS, TicketReason, leading_reasons, reason_text
-from isoxide.ueba._review import Judged, Review
+from isoxide.ueba._review import Judged, Review, check_cutoff
 from isoxide.ueba._rules import FLAGS, SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
 from isoxide.ueba._size import SizeBands
@@ -362,6 +362,7 @@ class FindingsData:
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
+        check_cutoff(cutoff)
         if always_show is None:
             always_show = SHOWN_FLAGS if self.domain_defaults else ()
         return self.selected(cutoff, always_show)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import numbers
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from isoxide.ueba._decision import Decision
 
-__all__ = ["AGAIN", "DEFAULT_CUTOFF", "NEW", "STATES", "STRONGER", "Judged", "Review"]
+__all__ = ["AGAIN", "DEFAULT_CUTOFF", "NEW", "STATES", "STRONGER", "Judged", "Review", "check_cutoff"]
 
 #: States of a finding, in comparison with an earlier run or with a decision.
 STATES = NEW, AGAIN, STRONGER = ("new", "again", "stronger")
@@ -72,3 +73,19 @@ class Review:
     expired: list[Decision] = field(default_factory=list)
     unmatched: list[Decision] = field(default_factory=list)
     previous: dict[str, Any] | None = None
+
+
+def check_cutoff(cutoff: float) -> None:
+    """Refuse a cutoff that is no percentile, which no value or every value would reach.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is not from 0 to 100.
+    """
+    if isinstance(cutoff, bool) or not isinstance(cutoff, numbers.Real):
+        raise TypeError(f"cutoff must be a number, a percentile from 0 to 100, not {cutoff!r}")
+    if not 0 <= cutoff <= 100:
+        raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")

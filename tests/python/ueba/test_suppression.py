@@ -223,6 +223,15 @@ def test_hidden_findings_are_joined_and_ranked_with_the_others(found, decided):
     pd.testing.assert_frame_equal(reapplied(ranked).to_frame(), alone.to_frame())
 
 
+@pytest.mark.parametrize("method", ["to_markdown", "to_html", "show"])
+@pytest.mark.parametrize(
+    ("cutoff", "error"), [(float("nan"), ValueError), (100.5, ValueError), (-1, ValueError), ("99", TypeError)]
+)
+def test_reports_refuse_what_is_no_percentile(method, cutoff, error, found):
+    with pytest.raises(error, match=r"cutoff.* a percentile from 0 to 100"):
+        getattr(found, method)(cutoff=cutoff)
+
+
 def test_wrong_arguments_are_refused(found, tmp_path):
     with pytest.raises(ValueError, match="cutoff=101 must be a percentile"):
         found.apply(ueba.Decisions(), cutoff=101)
