@@ -342,7 +342,7 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return [state[position] for position in range(len(self.entities))]
 
 
-class ScoreEntities(Aggregator[dict[tuple[int, Any], float], dict[tuple[int, Any], float]]):
+class ScoreEntities(Aggregator[dict[tuple[int, int], float], dict[tuple[int, int], float]]):
     """Find the highest anomaly score of each day of each of the given entities.
 
     Parameters
@@ -372,13 +372,13 @@ class ScoreEntities(Aggregator[dict[tuple[int, Any], float], dict[tuple[int, Any
         self.entity, self.times, self.entities = entity, times, entities
         self.columns = tuple(dict.fromkeys([entity, times.name, *([SCORE] if forest is None else self.features)]))
 
-    def init(self, partition: Partition) -> dict[tuple[int, Any], float]:
+    def init(self, partition: Partition) -> dict[tuple[int, int], float]:
         """Return an empty dictionary of negated scores."""
         return {}
 
     def update(
-        self, state: dict[tuple[int, Any], float], batch: pa.RecordBatch, first_row: int | None
-    ) -> dict[tuple[int, Any], float]:
+        self, state: dict[tuple[int, int], float], batch: pa.RecordBatch, first_row: int | None
+    ) -> dict[tuple[int, int], float]:
         """Update the scores with the rows of a batch."""
         positions = positions_of(batch.column(self.entity), self.entities)
         rows = np.flatnonzero(positions >= 0)
@@ -386,24 +386,28 @@ class ScoreEntities(Aggregator[dict[tuple[int, Any], float], dict[tuple[int, Any
             return state
         taken = batch.take(pa.array(rows))
         # Times that cannot be read have been refused before, so messages need no row numbers.
-        days = days_of(self.times.read(taken.column(self.times.name), None)).to_numpy()
+        times = self.times.coded(taken.column(self.times.name), None)
+        days = days_of(times.distinct).to_numpy().astype("datetime64[D]").astype(np.int64)[times.codes]
         if self.forest is None:
             scores = number_column(taken, SCORE)
         else:
             scores = batch_scores(taken, self.features, self.forest.forest())
-        lowest = pd.Series(scores).groupby([positions[rows], days]).min()
-        _update_least(state, lowest.items())
+        order = np.lexsort((scores, days, positions[rows]))
+        positions, days, scores = positions[rows][order], days[order], scores[order]
+        first = np.flatnonzero(np.r_[True, (np.diff(positions) != 0) | (np.diff(days) != 0)])
+        keys = zip(positions[first].tolist(), days[first].tolist(), strict=True)
+        _update_least(state, zip(keys, scores[first].tolist(), strict=True))
         return state
 
-    def merge(self, states: Iterable[dict[tuple[int, Any], float]]) -> dict[tuple[int, Any], float]:
+    def merge(self, states: Iterable[dict[tuple[int, int], float]]) -> dict[tuple[int, int], float]:
         """Return the lowest negated score of each entity and day."""
         merged, *others = states
         for other in others:
             _update_least(merged, other.items())
         return merged
 
-    def finish(self, state: dict[tuple[int, Any], float]) -> dict[tuple[int, Any], float]:
-        """Return the highest anomaly score by the position of the entity and the day."""
+    def finish(self, state: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
+        """Return the highest anomaly score by the position of the entity and the day, in days since 1970."""
         return {key: -score for key, score in state.items()}
 
 

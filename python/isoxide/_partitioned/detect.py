@@ -424,10 +424,10 @@ def _facts_of_findings(
     if first_days is None:
         first_days = np.array(by_name.get("first days", []), dtype="datetime64[D]")
     first_seen = pd.Series(first_days[positions_of(column, entities)], index=rows.index)
-    highest: dict[tuple[int, Any], float] = by_name.get("scores", {})
+    highest: dict[tuple[int, int], float] = by_name.get("scores", {})
     entity_scores = entity_scores_of(
         pd.Series([names[position] for position, _ in highest], dtype=object),
-        pd.Series([day for _, day in highest]).astype(dtype),
+        pd.Series(np.array([day for _, day in highest], dtype="datetime64[D]")).astype(dtype),
         np.array(list(highest.values()), dtype=np.float64),
         names,
     )
