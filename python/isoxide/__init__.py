@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Explanation": "_forest.explanation",
     "FeatureRanks": "_ranks.feature_ranks",
-    "IsolationForest": "_forest.estimator",
+    "IsolationForest": "_forest.sklearn_subclass",
     "RankReference": "_ranks.reference",
     "TreeExplainer": "_forest.tree_explainer",
     "percentileofscore": "_ranks.api",

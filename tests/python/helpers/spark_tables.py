@@ -56,6 +56,8 @@ def spark_session(folder, master, **settings):
             dict.fromkeys([home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
         )
         patch.setenv("PYTHONPATH", paths)
+        # Sort the keys of small tables in several ranges too.
+        patch.setattr("isoxide.spark._engine._KEYS_PER_RANGE", 100)
         builder = SparkSession.builder.master(master).appName("isoxide")
         for name, value in {
             "spark.driver.bindAddress": "127.0.0.1",
