@@ -384,6 +384,11 @@ class ProfiledTable:
 
     def fetch(self, rows: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """Return rows of the table by their numbers: those that were collected, or from another pass."""
+        if self._fetched is None and self._planned_rows is not None:
+            # The survey could not collect them, so all planned rows are fetched together.
+            planned = np.union1d(rows, self._planned_rows(self.n_rows, len(self.features)))
+            if len(planned) <= MAX_PLANNED_ROWS:
+                self._fetched = planned, self.engine.fetch(planned, self.features)
         if self._fetched is not None:
             numbers, table = self._fetched
             positions = np.searchsorted(numbers, rows)
