@@ -412,10 +412,10 @@ class ProfiledTable:
         return numbers[is_repeated], n_shared
 
     def quantiles(self, qs: Iterable[float]) -> Quantiles:
-        """Return the quantiles of all features, as far as the sketches determine them."""
+        """Return the quantiles of all features, as far as the sketches determine them; the sketches are freed."""
         schema = self.engine.schema
         dtypes = {name: np.float32 if schema.field(name).type == pa.float32() else np.float64 for name in self.features}
-        sketches = {name: self.sketches[name] for name in self.features}
+        sketches = {name: self.sketches.pop(name) for name in self.features}
         return Quantiles(sketches, qs, dtypes, n_jobs=self.engine.n_jobs)
 
 
