@@ -11,6 +11,7 @@ Nothing is left out because of a check; the profile of the table tells.
 
 from __future__ import annotations
 
+import heapq
 import re
 import zlib
 from collections.abc import Iterable
@@ -214,7 +215,9 @@ class Growth:
         """Take entities into the sample if their checksums are low enough; return the index of each entity in it."""
         limit = self._keys[-1] if len(self._keys) == MAX_ENTITIES else None
         keys = ((zlib.crc32(name.encode("utf-8", "surrogatepass")), name) for name in names)
-        new = {key for key in keys if limit is None or key < limit} - set(self._keys)
+        lower = (key for key in keys if limit is None or key < limit)
+        # A batch has far more names than the sample, and only its lowest can come into it.
+        new = set(heapq.nsmallest(MAX_ENTITIES, lower)) - set(self._keys)
         if new:
             chosen = sorted([*self._keys, *new])[:MAX_ENTITIES]
             index = {key: k for k, key in enumerate(chosen)}
