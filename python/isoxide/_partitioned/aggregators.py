@@ -255,7 +255,12 @@ class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
 
     def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
         """Return all rows as a table."""
-        return pa.Table.from_batches(state, self.schema)
+        return self.table(state)
+
+    def table(self, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+        """Return batches as a table, whose columns may have nulls even if those of the source may not."""
+        schema = pa.schema([pa.field(field.name, field.type) for field in self.schema])
+        return pa.Table.from_batches([pa.RecordBatch.from_arrays(b.columns, schema=schema) for b in batches], schema)
 
 
 def with_row_numbers(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> pa.RecordBatch:

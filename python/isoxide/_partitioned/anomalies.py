@@ -290,7 +290,7 @@ class FindAnomalies(CollectRows):
         """Return the anomalies among the rows with the lowest scores; None if they are not all there."""
         if self.offset > kept.bound:
             return None
-        rows = pa.Table.from_batches(kept.batches, self.schema)
+        rows = self.table(kept.batches)
         rows = rows.filter(pa.array(rows[SCORE].to_numpy() - self.offset < 0))
         self.check(rows.num_rows)
         return rows

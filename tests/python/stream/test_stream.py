@@ -661,6 +661,16 @@ def test_anomalies_that_are_too_many_to_keep_take_one_more_read(tmp_path, seed, 
             assert len(read) == 4
 
 
+def test_columns_that_may_not_have_nulls_are_read_like_others(seed):
+    table = pa.Table.from_pandas(thirty_days(seed), preserve_index=False)
+    table = pa.concat_tables([table, table.slice(7, 2)])
+    schema = pa.schema(
+        [pa.field(field.name, field.type, nullable=False, metadata={"a": "b"}) for field in table.schema]
+    )
+    expected = stream.open(table).detect(**NAMES, contamination=0.02)
+    assert_same_findings(stream.open(table.cast(schema)).detect(**NAMES, contamination=0.02), expected)
+
+
 @pytest.mark.parametrize("max_coded", [2**18, 20, 0])
 def test_first_days_and_keys_are_the_same_with_and_without_codes_of_entities(tmp_path, seed, monkeypatch, max_coded):
     frame = thirty_days(seed)
