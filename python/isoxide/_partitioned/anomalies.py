@@ -78,6 +78,11 @@ class LowestRows:
         self.n = 0
         self.batches: list[pa.RecordBatch] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        # No more rows than necessary are sent to another process.
+        self.shrink()
+        return self.__dict__
+
     def rows_of(self, scores: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the positions of the rows to add."""
         return np.flatnonzero(scores < self.bound)

@@ -36,6 +36,7 @@ def test_all_rows_below_the_bound_are_kept_in_any_order_of_partitions(seed, n_di
             decode(encode(kept_of(scores[a:b], a, n_max, limit, batch_rows)))
             for a, b in zip([0, *edges], [*edges, n], strict=True)
         ]
+        assert max(piece.n for piece in pieces) <= n_max
         r.shuffle(pieces)
         merged = pieces[0]
         for other in pieces[1:]:
