@@ -28,6 +28,7 @@ from isoxide._partitioned.aggregators import (
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide.ueba._assemble import Highest
+from isoxide.ueba._entity_scores import MAX_ENTITY_DAYS
 
 __all__ = [
     "DigestScores",
@@ -347,8 +348,52 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return [state[position] for position in range(len(self.entities))]
 
 
-class ScoreEntities(Aggregator[dict[tuple[int, int], float], dict[tuple[int, int], float]]):
-    """Find the highest anomaly score of each day of each of the given entities.
+class EntityScores:
+    """Lowest results of ``score_samples`` of each entity on each of its latest days, which later days replace."""
+
+    def __init__(self) -> None:
+        #: Entity and day of each line, as `_key_of`, in ascending order, and the score.
+        self.keys, self.scores = np.empty(0, dtype=np.int64), np.empty(0)
+        self._pending: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._n_pending = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.compact()
+        return self.__dict__
+
+    def add(self, keys: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
+        """Add scores of rows."""
+        self._pending.append((keys, scores))
+        self._n_pending += len(keys)
+        if self._n_pending > _MAX_PENDING:
+            self.compact()
+
+    def compact(self) -> None:
+        """Join the lines of the same entity and day, and keep the latest days of each entity."""
+        if not self._pending:
+            return
+        keys, scores = (
+            np.concatenate(columns) for columns in zip((self.keys, self.scores), *self._pending, strict=True)
+        )
+        self._pending, self._n_pending = [], 0
+        order = np.lexsort((scores, keys))
+        keys, scores = keys[order], scores[order]
+        first = np.r_[True, np.diff(keys) != 0]
+        keys, scores = keys[first], scores[first]
+        entities = keys >> _DAY_BITS
+        ends = np.searchsorted(entities, entities, side="right")
+        is_late = ends - np.arange(len(keys)) <= MAX_ENTITY_DAYS
+        self.keys, self.scores = keys[is_late], scores[is_late]
+
+
+#: Number of low bits of a key that hold the day, and the number of days that are added so that none is negative.
+_DAY_BITS, _DAY_SHIFT = 32, 2**31
+#: Number of scores of entities that are collected before they are joined.
+_MAX_PENDING = 2**16
+
+
+class ScoreEntities(Aggregator[EntityScores, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]):
+    """Find the highest anomaly score of each of the latest days of each of the given entities.
 
     Parameters
     ----------
@@ -377,19 +422,17 @@ class ScoreEntities(Aggregator[dict[tuple[int, int], float], dict[tuple[int, int
         self.entity, self.times, self.entities = entity, times, entities
         self.columns = tuple(dict.fromkeys([entity, times.name, *([SCORE] if forest is None else self.features)]))
 
-    def init(self, partition: Partition) -> dict[tuple[int, int], float]:
-        """Return an empty dictionary of negated scores."""
-        return {}
+    def init(self, partition: Partition) -> EntityScores:
+        """Return the scores of no rows."""
+        return EntityScores()
 
-    def update(
-        self, state: dict[tuple[int, int], float], batch: pa.RecordBatch, first_row: int | None
-    ) -> dict[tuple[int, int], float]:
-        """Update the scores with the rows of a batch."""
+    def update(self, state: EntityScores, batch: pa.RecordBatch, first_row: int | None) -> EntityScores:
+        """Add the scores of a batch."""
         positions = positions_of(batch.column(self.entity), self.entities)
         rows = np.flatnonzero(positions >= 0)
         if not rows.size:
             return state
-        taken = batch.take(pa.array(rows))
+        taken = batch.select(list(self.columns)).take(pa.array(rows))
         # Times that cannot be read have been refused before, so messages need no row numbers.
         times = self.times.coded(taken.column(self.times.name), None)
         days = days_of(times.distinct).to_numpy().astype("datetime64[D]").astype(np.int64)[times.codes]
@@ -397,23 +440,22 @@ class ScoreEntities(Aggregator[dict[tuple[int, int], float], dict[tuple[int, int
             scores = number_column(taken, SCORE)
         else:
             scores = batch_scores(taken, self.features, self.forest.forest())
-        order = np.lexsort((scores, days, positions[rows]))
-        positions, days, scores = positions[rows][order], days[order], scores[order]
-        first = np.flatnonzero(np.r_[True, (np.diff(positions) != 0) | (np.diff(days) != 0)])
-        keys = zip(positions[first].tolist(), days[first].tolist(), strict=True)
-        _update_least(state, zip(keys, scores[first].tolist(), strict=True))
+        state.add((positions[rows].astype(np.int64) << _DAY_BITS) + days + _DAY_SHIFT, scores)
         return state
 
-    def merge(self, states: Iterable[dict[tuple[int, int], float]]) -> dict[tuple[int, int], float]:
-        """Return the lowest negated score of each entity and day."""
+    def merge(self, states: Iterable[EntityScores]) -> EntityScores:
+        """Return the scores of all partitions."""
         merged, *others = states
         for other in others:
-            _update_least(merged, other.items())
+            other.compact()
+            merged.add(other.keys, other.scores)
         return merged
 
-    def finish(self, state: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-        """Return the highest anomaly score by the position of the entity and the day, in days since 1970."""
-        return {key: -score for key, score in state.items()}
+    def finish(self, state: EntityScores) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the position of the entity, the day (in days since 1970) and the anomaly score of each line."""
+        state.compact()
+        days = (state.keys & ((1 << _DAY_BITS) - 1)) - _DAY_SHIFT
+        return state.keys >> _DAY_BITS, days, -state.scores
 
 
 def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:

@@ -424,11 +424,12 @@ def _facts_of_findings(
     if first_days is None:
         first_days = np.array(by_name.get("first days", []), dtype="datetime64[D]")
     first_seen = pd.Series(first_days[positions_of(column, entities)], index=rows.index)
-    highest: dict[tuple[int, int], float] = by_name.get("scores", {})
+    no_lines = np.empty(0, dtype=np.int64)
+    positions, days, anomaly_scores = by_name.get("scores", (no_lines, no_lines, np.empty(0)))
     entity_scores = entity_scores_of(
-        pd.Series([names[position] for position, _ in highest], dtype=object),
-        pd.Series(np.array([day for _, day in highest], dtype="datetime64[D]")).astype(dtype),
-        np.array(list(highest.values()), dtype=np.float64),
+        pd.Series([names[position] for position in positions.tolist()], dtype=object),
+        pd.Series(days.astype("datetime64[D]")).astype(dtype),
+        anomaly_scores,
         names,
     )
     return _Facts(

@@ -1,12 +1,14 @@
 """Test the rows with the lowest scores, which are kept while the offset is not known, and the severity of anomalies."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from isoxide import percentileofscore
-from isoxide._partitioned.aggregators import SCORE, decode, encode, with_row_numbers
-from isoxide._partitioned.anomalies import FindAnomalies, LowestRows
+from isoxide._frames.times import Times
+from isoxide._partitioned.aggregators import SCORE, Partition, decode, encode, with_row_numbers
+from isoxide._partitioned.anomalies import FindAnomalies, LowestRows, ScoreEntities
 from isoxide._partitioned.detect import _severity
 
 
@@ -66,6 +68,31 @@ def test_a_known_number_of_anomalies_always_has_room(seed):
         offset = float(np.percentile(scores, 100 * contamination))
         rows = FindAnomalies(offset, ["x"], pa.schema([("x", pa.float64())]), 10**6).of(kept)
         assert rows.num_rows == np.count_nonzero(scores < offset)
+
+
+def test_entities_have_the_lowest_score_of_each_of_their_latest_days(seed, monkeypatch):
+    monkeypatch.setattr("isoxide._partitioned.anomalies.MAX_ENTITY_DAYS", 5)
+    monkeypatch.setattr("isoxide._partitioned.anomalies._MAX_PENDING", 40)
+    r = np.random.default_rng(seed)
+    wanted = pa.array(["b", "d", "a"])
+    for _ in range(20):
+        n = int(r.integers(1, 300))
+        frame = pd.DataFrame({"entity": r.choice(list("abcd"), n), "score": -r.integers(1, 9, n) / 9})
+        frame["time"] = pd.Timestamp("1969-12-20") + pd.to_timedelta(r.integers(0, 25 * 24, n), unit="h")
+        aggregator = ScoreEntities("entity", Times("time"), wanted)
+        table = pa.Table.from_pandas(frame.rename(columns={"score": SCORE}), preserve_index=False)
+        states = [
+            decode(encode(aggregator.accumulate(Partition(0, None), piece.to_batches(max_chunksize=17))))
+            for piece in (table.slice(0, n // 3), table.slice(n // 3))
+        ]
+        r.shuffle(states)
+        positions, days, scores = aggregator.finish(aggregator.merge(states))
+        day = frame["time"].dt.normalize()
+        for position, entity in enumerate(wanted.to_pylist()):
+            own = frame["entity"] == entity
+            expected = -frame["score"][own].groupby(day[own]).min().tail(5)
+            assert days[positions == position].astype("datetime64[D]").tolist() == [d.date() for d in expected.index]
+            assert scores[positions == position].tolist() == expected.tolist()
 
 
 def test_the_severity_follows_from_the_anomalies_and_the_number_of_rows(seed):
