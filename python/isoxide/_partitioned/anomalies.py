@@ -363,6 +363,8 @@ class EntityScores:
 
     def add(self, keys: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
         """Add scores of rows."""
+        if not len(keys):
+            return
         self._pending.append((keys, scores))
         self._n_pending += len(keys)
         if self._n_pending > _MAX_PENDING:

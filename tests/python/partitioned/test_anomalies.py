@@ -83,10 +83,11 @@ def test_entities_have_the_lowest_score_of_each_of_their_latest_days(seed, monke
         table = pa.Table.from_pandas(frame.rename(columns={"score": SCORE}), preserve_index=False)
         states = [
             decode(encode(aggregator.accumulate(Partition(0, None), piece.to_batches(max_chunksize=17))))
-            for piece in (table.slice(0, n // 3), table.slice(n // 3))
+            for piece in (table.slice(0, n // 3), table.slice(n // 3), table.slice(n), table.slice(n))
         ]
         r.shuffle(states)
-        positions, days, scores = aggregator.finish(aggregator.merge(states))
+        merged = decode(encode(aggregator.merge(states[:2])))
+        positions, days, scores = aggregator.finish(aggregator.merge([merged, *states[2:]]))
         day = frame["time"].dt.normalize()
         for position, entity in enumerate(wanted.to_pylist()):
             own = frame["entity"] == entity
