@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoxide._common import html
+from isoxide._common.format import format_time, format_value
 from isoxide._frames.table_profile import TableProfile
 
 try:
@@ -28,6 +30,9 @@ except ImportError as error:
     raise ImportError("isoxide.ueba needs pyarrow: pip install 'isoxide[ueba]'") from error
 
 __all__ = ["FeatureTable", "read_table"]
+
+#: Numbers of rows and features that the HTML of a table shows.
+_SHOWN_ROWS, _SHOWN_FEATURES = 5, 6
 
 #: Bytes that the hash tables of pandas take per row, and bytes that they always take.
 _HASH_BYTES_PER_ROW, _HASH_BYTES_EXTRA = 128, 2**20
@@ -52,9 +57,10 @@ class FeatureTable:
         Counts of rows, entities and days, the columns that are left out with the reasons, and data-quality warnings.
         ``print(table.profile)`` shows it.
     source : str or None
-        Name of the file or folder. None for a table from a frame.
+        Name of the file or folder, or of a Delta or Iceberg table with its version. None for a table from a frame.
     checksum : str or None
-        SHA-256 of the bytes of the file. For several files, it is computed from their checksums and names.
+        SHA-256 of the bytes of the file. For several files, it is computed from their checksums and names, and for a
+        Delta or Iceberg table from its identifier, its version and the paths of its files.
     days : pandas.Series
         Day of each row, at midnight and without a time zone.
 
@@ -87,6 +93,32 @@ class FeatureTable:
 
     def __repr__(self) -> str:
         return f"FeatureTable({len(self)} rows, {len(self.features)} features, {self.profile.n_days} days)"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first rows, and the number of warnings of the profile, for notebooks."""
+        features = list(self.features[:_SHOWN_FEATURES])
+        frame = self.frame.head(_SHOWN_ROWS)
+        entities, times = frame[self.entity].tolist(), frame[self.time].tolist()
+        values = [[format_value(value) for value in frame[name]] for name in features]
+        n_rows, n_warnings = len(self), len(self.profile.warnings)
+        columns = [self.entity, self.time, *map(html.Number, features)]
+        hint = f"{n_warnings:,} warning{'s' * (n_warnings != 1)} about the data: show the attribute profile"
+        shown = [f"{len(frame):,} of {n_rows:,} rows"] * (n_rows > len(frame))
+        shown += [f"{len(features):,} of {len(self.features):,} features"] * (len(self.features) > len(features))
+        return html.block(
+            html.heading("FeatureTable", self.profile._summary()),
+            html.table(
+                columns,
+                zip(
+                    ["-" if pd.isna(entity) else str(entity) for entity in entities],
+                    ["-" if pd.isna(time) else format_time(time) for time in times],
+                    *values,
+                    strict=True,
+                ),
+            ),
+            html.note(f"{', '.join(shown)} …" if shown else ""),
+            html.note(hint if n_warnings else ""),
+        )
 
     @cached_property
     def X(self) -> pd.DataFrame:  # noqa: N802
@@ -137,6 +169,7 @@ def read_table(
     encoding: str | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
+    upcast: bool = False,
 ) -> FeatureTable:
     """Read a table with one row per entity and time, and profile it.
 
@@ -147,10 +180,11 @@ def read_table(
 
     Parameters
     ----------
-    source : path, list of paths, open file, or frame
+    source : path, list of paths, open file, frame, or table of a lake
         File (CSV, TSV or other delimited text, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a
         folder of such files with the same columns, which are read in the order of their names, ``"-"`` for standard
-        input, a pandas or polars frame, or any object with an Arrow stream. Named levels of an index become columns.
+        input, a Delta or Iceberg table (its folder, or an object of ``deltalake`` or ``pyiceberg``), a pandas or polars
+        frame, a polars ``LazyFrame``, or any object with an Arrow stream. Named levels of an index become columns.
     entity : str
         Column with the entity, such as an actor, a host or an account. It is read as exact text: ``0001`` and ``1`` are
         two entities. Only an empty cell is missing.
@@ -179,6 +213,9 @@ def read_table(
     timezone : str, optional
         Time zone that decides which day a time belongs to, such as ``"Europe/Oslo"``. By default each time keeps the
         day in the source.
+    upcast : bool, default=False
+        Whether a column may have different dtypes in the files of a folder. If so, all files are read as the narrowest
+        dtype that holds their values exactly, such as int64 for int32 and int64. By default such files are refused.
 
     Returns
     -------
@@ -226,7 +263,9 @@ def read_table(
     >>> table.profile.n_duplicates
     1
     """
-    options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
+    options = ReadOptions.of(
+        sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding, upcast=upcast
+    )
     style = TimeStyle(time_format, timezone)
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
