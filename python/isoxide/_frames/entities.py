@@ -40,7 +40,7 @@ class Entities:
         return len(self.names) if self.uncoded is None else len(self.uncoded)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names."""
+        """Yield the name of each entity that occurs."""
         yield from self.names.to_pylist() if self.uncoded is None else self.uncoded
 
     def codes(self, column: pa.Array) -> tuple[NDArray[np.int64] | None, pa.Array]:

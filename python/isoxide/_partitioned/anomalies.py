@@ -119,7 +119,7 @@ class LowestRows:
 
 @dataclass
 class ScoreState:
-    """State of `SurveyScores`."""
+    """State of `SurveyScores`: what is known about the scores so far."""
 
     n: int
     sketch: ScoreSketch | None
@@ -285,7 +285,7 @@ class FindAnomalies(CollectRows):
         return merged
 
     def check(self, n: int) -> None:
-        """Refuse too many anomalies."""
+        """Refuse more anomalies than findings may have."""
         if n > self.max_rows:
             raise ValueError(
                 f"more than {self.max_rows:,} rows are anomalies, which are too many for findings; "
@@ -362,7 +362,7 @@ class EntityScores:
         return self.__dict__
 
     def add(self, keys: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
-        """Add scores of rows."""
+        """Add the scores of further rows, each with its key."""
         if not len(keys):
             return
         self._pending.append((keys, scores))

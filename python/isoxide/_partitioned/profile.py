@@ -57,7 +57,7 @@ _FILE_BITS = 6
 
 @dataclass
 class SurveyState:
-    """State of `SurveyRows`."""
+    """State of `SurveyRows`: what is known about the rows so far."""
 
     #: Profile of the rows; None once the times turned out to be written in several zones.
     profile: Profile | None
@@ -70,7 +70,7 @@ class SurveyState:
 
 
 class Survey(NamedTuple):
-    """Result of `SurveyRows`."""
+    """Result of `SurveyRows`: what is known about all rows."""
 
     profile: Profile | None
     zones: set[str]
