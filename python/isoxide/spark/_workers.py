@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark import TaskContext
 
 from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
+from isoxide._frames.validation import Input
 from isoxide._partitioned.columns import batch_scores
 from isoxide._partitioned.row_columns import RowColumns
 
@@ -196,3 +198,43 @@ def add_columns(forest: BroadcastForest, features: list[str], added: RowColumns)
             yield pa.RecordBatch.from_arrays([*batch.columns, *columns], names=[*batch.schema.names, *added.names])
 
     return run
+
+
+def add_outlier_scores(
+    forest: BroadcastForest, positions: list[int] | None, names: list[str]
+) -> Callable[[Batches], Batches]:
+    """Return the function for ``mapInArrow`` that adds the anomaly score and the label of each row.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest to score with.
+    positions : list of int or None
+        Positions of the columns that hold a feature each; None if the last column of a batch has all of them as lists.
+    names : list of str
+        Names of the columns of the result: the first columns of the batch, the score and the label.
+    """
+    n_kept = len(names) - 2
+
+    def run(batches: Batches) -> Batches:
+        for batch in batches:
+            scores = _scores_at(batch, positions, forest)
+            label = np.where(scores - forest.forest().offset_ < 0, 1.0, 0.0)
+            columns = [*batch.columns[:n_kept], pa.array(-scores), pa.array(label)]
+            yield pa.RecordBatch.from_arrays(columns, names=names)
+
+    return run
+
+
+def _scores_at(batch: pa.RecordBatch, positions: list[int] | None, forest: BroadcastForest) -> NDArray[np.float64]:
+    """Return the result of ``score_samples`` for the features at some positions, or in the lists of the last column."""
+    if not batch.num_rows:
+        return np.empty(0)
+    if positions is not None:
+        batch = pa.RecordBatch.from_arrays(
+            [batch.column(position) for position in positions], names=[str(i) for i in range(len(positions))]
+        )
+        return batch_scores(batch, batch.schema.names, forest.forest())
+    values = batch.columns[-1].flatten().to_numpy(zero_copy_only=False)
+    table = values.reshape(batch.num_rows, -1)
+    return forest.forest()._score(forest.forest()._fitted, Input(table, *table.shape))
