@@ -17,7 +17,7 @@ except ImportError:
         """Error that no call raises."""
 
 
-__all__ = ["BAD_ROW", "InvalidArgument", "in_one_line"]
+__all__ = ["BAD_ROW", "InvalidArgument", "Py4JError", "in_one_line", "raise_in_one_line"]
 
 M = TypeVar("M", bound=Callable[..., Any])
 

@@ -178,9 +178,7 @@ class VectorFeatures(Features):
         self._position = column_position(schema, name, "featuresCol")
         field = schema.fields[self._position]
         self._name, self._dtype = name, field.dataType
-        self._is_array = isinstance(self._dtype, spark_types.ArrayType) and isinstance(
-            self._dtype.elementType, _ARRAYS
-        )
+        self._is_array = isinstance(self._dtype, spark_types.ArrayType) and isinstance(self._dtype.elementType, _ARRAYS)
         if not self._is_array and not isinstance(self._dtype, VectorUDT):
             hint = "; name columns of numbers in inputCols" if is_number(arrow_type(self._dtype)) else ""
             raise InvalidArgument(
@@ -260,9 +258,7 @@ def _column(position: int) -> Column:
 
 def _refuse(name: Column) -> Column:
     """Return an expression that raises an error if a name is not null."""
-    text = F.concat(
-        F.lit(f"{BAD_ROW}column '"), name, F.lit(f"' has a missing value (NULL or NaN); {_REMEDY}")
-    )
+    text = F.concat(F.lit(f"{BAD_ROW}column '"), name, F.lit(f"' has a missing value (NULL or NaN); {_REMEDY}"))
     return F.when(F.isnotnull(name), F.raise_error(text))
 
 

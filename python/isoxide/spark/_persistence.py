@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pyspark.errors import PySparkException
 from pyspark.ml.param import Params
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReader, MLWriter
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReadable, MLReader, MLWriter
 from pyspark.sql import SparkSession
 
 from isoxide._forest.estimator import IsolationForest as Forest
@@ -25,7 +25,7 @@ from isoxide.spark._errors import Py4JError, in_one_line, raise_in_one_line
 
 __all__ = ["Reader", "Writer"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=MLReadable[Any])
 
 #: Key of the metadata under which the checksum of the forest is kept.
 _CHECKSUM = "forestSha256"
@@ -167,7 +167,9 @@ class Reader(MLReader[T]):
             metadata = json.loads(line)
             name = metadata["class"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise ValueError(f"{path!r} holds no {self._name}: its metadata are not one line of JSON of Spark ML") from None
+            raise ValueError(
+                f"{path!r} holds no {self._name}: its metadata are not one line of JSON of Spark ML"
+            ) from None
         if name != self._name:
             raise ValueError(f"{path!r} holds no {self._name}, but {str(name)[:200]}; load it with that class")
         return dict(metadata)

@@ -485,8 +485,8 @@ class IsolationForest(
             sizes = features.sizes()
             wanted += [F.min(sizes).alias("least"), F.max(sizes).alias("most")]
         if self.getHandleInvalid() == "error":
-            name = features.invalid()
-            wanted += [F.count(name).alias("n_invalid"), F.min(name).alias("name")]
+            invalid = features.invalid()
+            wanted += [F.count(invalid).alias("n_invalid"), F.min(invalid).alias("name")]
         if not wanted:
             assert features.size is not None
             return features.size
@@ -503,7 +503,9 @@ class IsolationForest(
                 "have the same length: put the rows right, or leave some out with pyspark.ml.feature.VectorSizeHint"
             )
         if not summary["least"]:
-            raise InvalidArgument(f"column {name!r} (featuresCol) has no vector with a value, so there is nothing to fit")
+            raise InvalidArgument(
+                f"column {name!r} (featuresCol) has no vector with a value, so there is nothing to fit"
+            )
         return int(summary["least"])
 
     def write(self) -> Writer:

@@ -19,7 +19,7 @@ import isoxide.spark
 import isoxide.ueba
 from isoxide import IsolationForest
 from spark_results import assert_same_findings, assert_same_forest, assert_scored, in_memory
-from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled, spark_session
+from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -29,12 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    with spark_session(tmp_path_factory.mktemp("spark"), "local[2]") as session:
-        yield session
 
 
 @pytest.mark.parametrize(
