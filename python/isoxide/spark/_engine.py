@@ -7,6 +7,7 @@ keys are persisted. Rows are then fetched by their keys.
 from __future__ import annotations
 
 import math
+import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -95,7 +96,10 @@ class SparkEngine(Engine):
         self._types = {field.name: field.dataType for field in frame.schema}
         # Rename columns by position, since Spark treats dots in names as field access and ignores case.
         self._inner = {name: f"c{i}" for i, name in enumerate(names)}
-        self._frame = frame.toDF(*self._inner.values())
+        # Frames with the same plan share their cached data in Spark, so a parallel call could free the data that this
+        # engine persists. The condition, which is always true, makes the plan of this engine the only one of its kind.
+        token = F.lit(uuid.uuid4().hex)
+        self._frame = frame.toDF(*self._inner.values()).where(token == token)
         #: Sorted keys with `monotonically_increasing_id`, which contains the partition and the position in it.
         self._sorted: DataFrame | None = None
         #: Partitions of the sorted keys that have rows, in ascending order, and the number of the first row of each.

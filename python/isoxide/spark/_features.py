@@ -54,15 +54,29 @@ class Features(ABC):
     names: list[str] | None
     #: Number of features, or None if the schema does not tell it.
     size: int | None
+    #: Positions of the columns that hold a feature each, or None for a vector.
+    positions: list[int] | None
+
+    @abstractmethod
+    def prepared(self, frame: DataFrame) -> DataFrame:
+        """Return the frame with the columns that the other methods use."""
+
+    @abstractmethod
+    def invalid(self) -> Column:
+        """Return the name of a feature column that has a missing value in the row, or null."""
+
+    @abstractmethod
+    def without_invalid(self, frame: DataFrame, size: int) -> DataFrame:
+        """Leave out the rows with missing values, and those with another number of features than `size`."""
 
     @abstractmethod
     def scoring_frame(self, frame: DataFrame, size: int, handle_invalid: str) -> DataFrame:
-        """Return the columns of the frame, and after them those that `read_features` needs beside them.
+        """Return the rows to score, with the columns that the worker reads beside those of the frame.
 
         Parameters
         ----------
         frame : DataFrame
-            DataFrame with renamed columns.
+            Result of `prepared`.
         size : int
             Number of features of the forest.
         handle_invalid : {"keep", "skip", "error"}
@@ -72,19 +86,6 @@ class Features(ABC):
     @abstractmethod
     def training_columns(self, size: int, taken: Iterable[str]) -> dict[str, Column]:
         """Return an expression for each feature, by a name that is not in `taken`."""
-
-    @abstractmethod
-    def without_invalid(self, frame: DataFrame, size: int) -> DataFrame:
-        """Leave out the rows with missing values."""
-
-    @abstractmethod
-    def invalid(self) -> Column:
-        """Return the name of a feature column that has a missing value in the row, or null."""
-
-    @property
-    @abstractmethod
-    def positions(self) -> list[int] | None:
-        """Return the positions of the columns that hold a feature each, or None for a vector."""
 
 
 class PlainFeatures(Features):
@@ -105,6 +106,7 @@ class PlainFeatures(Features):
 
     names: list[str]
     size: int
+    positions: list[int]
 
     def __init__(self, schema: spark_types.StructType, names: list[str]) -> None:
         if not names:
@@ -112,8 +114,8 @@ class PlainFeatures(Features):
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise InvalidArgument(f"inputCols has {name!r} twice")
-        self._positions = [column_position(schema, name, "inputCols") for name in names]
-        self._types = [schema.fields[position].dataType for position in self._positions]
+        self.positions = [column_position(schema, name, "inputCols") for name in names]
+        self._types = [schema.fields[position].dataType for position in self.positions]
         for name, dtype in zip(names, self._types, strict=True):
             if not is_number(arrow_type(dtype)):
                 hint = "; name a column of vectors in featuresCol" if isinstance(dtype, VectorUDT) else ""
@@ -122,10 +124,9 @@ class PlainFeatures(Features):
                 )
         self.names, self.size = names, len(names)
 
-    @property
-    def positions(self) -> list[int]:
-        """Return the positions of the columns."""
-        return self._positions
+    def prepared(self, frame: DataFrame) -> DataFrame:
+        """Return the frame as it is."""
+        return frame
 
     def _missing(self) -> list[Column]:
         """Return for each feature whether it is missing."""
@@ -133,7 +134,7 @@ class PlainFeatures(Features):
             F.isnull(column) | F.isnan(column)
             if isinstance(dtype, (spark_types.DoubleType, spark_types.FloatType))
             else F.isnull(column)
-            for column, dtype in zip(map(_column, self._positions), self._types, strict=True)
+            for column, dtype in zip(map(_column, self.positions), self._types, strict=True)
         ]
 
     def invalid(self) -> Column:
@@ -155,7 +156,7 @@ class PlainFeatures(Features):
 
     def training_columns(self, size: int, taken: Iterable[str]) -> dict[str, Column]:
         """Return the columns by their own names."""
-        return dict(zip(self.names, map(_column, self._positions), strict=True))
+        return dict(zip(self.names, map(_column, self.positions), strict=True))
 
 
 class VectorFeatures(Features):
@@ -186,35 +187,29 @@ class VectorFeatures(Features):
                 f"{self._dtype.simpleString()}{hint}"
             )
         self.size, self.names = _attributes(field.metadata)
+        self.positions = None
 
-    @property
-    def positions(self) -> None:
-        """Return None, since no column holds a single feature."""
-        return None
-
-    def _array(self) -> Column:
-        """Return the vector as an array of double."""
+    def prepared(self, frame: DataFrame) -> DataFrame:
+        """Return the frame with the vectors as arrays of double in ``values``, which is null for a null vector."""
         column = _column(self._position)
-        return column.cast("array<double>") if self._is_array else vector_to_array(column)
-
-    def _some_missing(self) -> Column:
-        """Return whether the vector or one of its values is missing."""
-        return F.isnull(_column(self._position)) | F.exists(self._array(), lambda x: F.isnull(x) | F.isnan(x))
-
-    def invalid(self) -> Column:
-        """Return the name of the column if the vector or one of its values is missing, otherwise null."""
-        return F.when(self._some_missing(), F.lit(self._name))
+        # `vector_to_array` refuses null.
+        array = column.cast("array<double>") if self._is_array else vector_to_array(column)
+        return frame.select("*", F.when(F.isnotnull(column), array).alias("values"))
 
     def sizes(self) -> Column:
         """Return the number of values of the vector, null for a null vector."""
-        return F.when(F.isnotnull(_column(self._position)), F.size(self._array()))
+        return F.when(F.isnotnull(F.col("values")), F.size(F.col("values")))
+
+    def invalid(self) -> Column:
+        """Return the name of the column if the vector or one of its values is missing, otherwise null."""
+        return F.when(_any_missing(), F.lit(self._name))
 
     def without_invalid(self, frame: DataFrame, size: int) -> DataFrame:
         """Leave out the rows with missing values, and those whose vectors have another length."""
-        return frame.where((self.sizes() == size) & ~self._some_missing())
+        return frame.where((self.sizes() == size) & ~_any_missing())
 
     def checked(self, size: int, *, refuse_missing: bool = False) -> Column:
-        """Return the values as an array of `size` numbers; a null vector becomes missing values.
+        """Return ``values`` as an array of `size` numbers; null becomes missing values.
 
         Parameters
         ----------
@@ -225,31 +220,35 @@ class VectorFeatures(Features):
         """
         text = F.concat(
             F.lit(f"{BAD_ROW}column {self._name!r} (featuresCol) has a vector of "),
-            self.sizes().cast("string"),
+            F.size(F.col("values")).cast("string"),
             F.lit(
                 f" values, but the forest needs {size}; put such rows right, or leave them out with "
                 'handleInvalid="skip"'
             ),
         )
-        array = F.coalesce(self._array(), F.array_repeat(F.lit(float("nan")), size))
         checked = F.when(self.sizes() != size, F.raise_error(text))
         if refuse_missing:
-            checked = checked.when(F.isnotnull(self.invalid()), _refuse(self.invalid()))
-        return checked.otherwise(array)
+            checked = checked.when(_any_missing(), _refuse(F.lit(self._name)))
+        return checked.otherwise(F.coalesce(F.col("values"), F.array_repeat(F.lit(float("nan")), size)))
 
     def scoring_frame(self, frame: DataFrame, size: int, handle_invalid: str) -> DataFrame:
-        """Return the frame with the values as an array."""
+        """Return the frame with checked values as its last column."""
         if handle_invalid == "skip":
             frame = self.without_invalid(frame, size)
-        return frame.select("*", self.checked(size, refuse_missing=handle_invalid == "error").alias("values"))
+        return frame.withColumn("values", self.checked(size, refuse_missing=handle_invalid == "error"))
 
     def training_columns(self, size: int, taken: Iterable[str]) -> dict[str, Column]:
-        """Return the values of ``values``, the result of `checked`, by names such as ``features[0]``."""
+        """Return the checked values by names such as ``features[0]``."""
         taken = {name.lower() for name in taken}
         prefix = self._name
         while any(f"{prefix}[{i}]".lower() in taken for i in range(size)):
             prefix += "_"
-        return {f"{prefix}[{i}]": F.get(F.col("values"), i) for i in range(size)}
+        return {f"{prefix}[{i}]": F.get(F.col("values"), F.lit(i)) for i in range(size)}
+
+
+def _any_missing() -> Column:
+    """Return whether a vector or one of its values is missing."""
+    return F.isnull(F.col("values")) | F.exists(F.col("values"), lambda x: F.isnull(x) | F.isnan(x))
 
 
 def _column(position: int) -> Column:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
 
+from isoxide._frames.validation import Input
 from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
-from isoxide._frames.validation import Input
 from isoxide._partitioned.columns import batch_scores
 from isoxide._partitioned.row_columns import RowColumns
 

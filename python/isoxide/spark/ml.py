@@ -43,26 +43,26 @@ def _number_of_trees(value: Any) -> int:
     return number
 
 
-def _fraction_or_count(name: str, unit: str) -> Any:
-    """Return the converter of a param that is a fraction up to 1.0 or a number above 1."""
-
-    def convert(value: Any) -> int | float:
-        number = TypeConverters.toFloat(value)
-        if number == 1 and not isinstance(value, float):
-            raise InvalidArgument(f"{name}={value!r} may mean all {unit} or one: write 1.0 for all {unit}")
-        if 0 < number <= 1:
-            return number
-        if number > 1 and number.is_integer():
-            return int(number)
-        raise InvalidArgument(
-            f"{name} must be a fraction of the {unit} in (0, 1.0] or a number of {unit} above 1, got {value!r}"
-        )
-
-    return convert
+def _fraction_or_count(value: Any, name: str, unit: str) -> int | float:
+    """Return a fraction up to 1.0 as a float, and a number above 1 as an int."""
+    number = TypeConverters.toFloat(value)
+    if number == 1 and not isinstance(value, float):
+        raise InvalidArgument(f"{name}={value!r} may mean all {unit} or one: write 1.0 for all {unit}")
+    if 0 < number <= 1:
+        return number
+    if number > 1 and number.is_integer():
+        return int(number)
+    raise InvalidArgument(
+        f"{name} must be a fraction of the {unit} in (0, 1.0] or a number of {unit} above 1, got {value!r}"
+    )
 
 
 def _max_samples(value: Any) -> Any:
-    return "auto" if _is_auto(value, "maxSamples") else _fraction_or_count("maxSamples", "rows")(value)
+    return "auto" if _is_auto(value, "maxSamples") else _fraction_or_count(value, "maxSamples", "rows")
+
+
+def _max_features(value: Any) -> int | float:
+    return _fraction_or_count(value, "maxFeatures", "features")
 
 
 def _contamination(value: Any) -> Any:
@@ -122,7 +122,7 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
         Params._dummy(),
         "maxFeatures",
         "Features that each tree draws: a fraction of the features in (0, 1.0], or a number of features above 1.",
-        _fraction_or_count("maxFeatures", "features"),
+        _max_features,
     )
     bootstrap: Param[bool] = Param(
         Params._dummy(),
@@ -330,13 +330,13 @@ class IsolationForest(
     >>> spark = SparkSession.builder.master("local[1]").config("spark.sql.shuffle.partitions", 2).getOrCreate()
     >>> df = spark.range(300).selectExpr("id", "IF(id = 42, 9.0D, sin(id)) AS x", "id % 7 AS y")
     >>> assembler = VectorAssembler(inputCols=["x", "y"], outputCol="features")
-    >>> forest = IsolationForest(orderBy="id", contamination=0.01)
+    >>> forest = IsolationForest(orderBy="id", contamination=0.02)
     >>> model = Pipeline(stages=[assembler, forest]).fit(df)
     >>> scored = model.transform(df)
     >>> scored.orderBy("outlierScore", ascending=False).first()["id"]
     42
     >>> scored.where("predictedLabel = 1").count()
-    3
+    6
     """
 
     _input_kwargs: dict[str, Any]
@@ -450,12 +450,12 @@ class IsolationForest(
         schema = dataset.schema
         self.transformSchema(schema)
         features, key = self._features(schema), self._key(schema)
-        frame = _renamed(dataset)
+        frame = features.prepared(_renamed(dataset))
         size = self._training_size(frame, features)
         if self.getHandleInvalid() == "skip":
             frame = features.without_invalid(frame, size)
         if isinstance(features, VectorFeatures):
-            frame = frame.select("*", features.checked(size).alias("values"))
+            frame = frame.withColumn("values", features.checked(size))
         columns = features.training_columns(size, key)
         keys = {name: F.col(f"c{schema.names.index(name)}") for name in key}
         rows = frame.select(*(column.alias(name) for name, column in {**keys, **columns}.items()))
@@ -626,7 +626,8 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
         schema = dataset.schema
         result = self.transformSchema(schema)
         features = self._features(schema)
-        frame = features.scoring_frame(_renamed(dataset), self.numFeatures, self.getHandleInvalid())
+        frame = features.prepared(_renamed(dataset))
+        frame = features.scoring_frame(frame, self.numFeatures, self.getHandleInvalid())
         run = _workers.add_outlier_scores(self._broadcast(dataset), features.positions, result.names)
         return mapped(frame, run, result)
 
