@@ -17,7 +17,7 @@ except ImportError:
         """Error that no call raises."""
 
 
-__all__ = ["BAD_ROW", "InvalidArgument", "Py4JError", "in_one_line", "raise_in_one_line"]
+__all__ = ["BAD_ROW", "InvalidArgumentError", "Py4JError", "in_one_line", "raise_in_one_line"]
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ _NO_JAVA = re.compile(r"JAVA_GATEWAY_EXITED|Java gateway process exited")
 _REFUSED_ROW = re.compile(rf"\[USER_RAISED_EXCEPTION\] {BAD_ROW}([^\n]*)")
 
 
-class InvalidArgument(IllegalArgumentException, ValueError):
+class InvalidArgumentError(IllegalArgumentException, ValueError):
     """Invalid parameter or schema: both Spark's ``IllegalArgumentException`` and Python's ``ValueError``.
 
     Parameters

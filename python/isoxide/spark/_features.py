@@ -20,7 +20,7 @@ from pyspark.sql import types as spark_types
 from isoxide._common.messages import did_you_mean
 from isoxide._frames.dtypes import is_number
 from isoxide.spark._engine import arrow_type
-from isoxide.spark._errors import BAD_ROW, InvalidArgument
+from isoxide.spark._errors import BAD_ROW, InvalidArgumentError
 
 __all__ = ["Features", "PlainFeatures", "VectorFeatures", "column_position"]
 
@@ -33,16 +33,16 @@ def column_position(schema: spark_types.StructType, name: str, argument: str) ->
 
     Raises
     ------
-    InvalidArgument
+    InvalidArgumentError
         If no column or several columns have the name.
     """
     names = schema.names
     if names.count(name) > 1:
-        raise InvalidArgument(f"the DataFrame has several columns named {name!r} ({argument}); rename them")
+        raise InvalidArgumentError(f"the DataFrame has several columns named {name!r} ({argument}); rename them")
     if name in names:
         return names.index(name)
     listed = ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    raise InvalidArgument(
+    raise InvalidArgumentError(
         f"the DataFrame has no column {name!r} ({argument})" + (did_you_mean(name, names) or f"; there are {listed}")
     )
 
@@ -100,7 +100,7 @@ class PlainFeatures(Features):
 
     Raises
     ------
-    InvalidArgument
+    InvalidArgumentError
         If a column is missing or does not hold numbers, or a name occurs twice.
     """
 
@@ -110,16 +110,16 @@ class PlainFeatures(Features):
 
     def __init__(self, schema: spark_types.StructType, names: list[str]) -> None:
         if not names:
-            raise InvalidArgument("inputCols is empty: name at least one column")
+            raise InvalidArgumentError("inputCols is empty: name at least one column")
         for i, name in enumerate(names):
             if name in names[:i]:
-                raise InvalidArgument(f"inputCols has {name!r} twice")
+                raise InvalidArgumentError(f"inputCols has {name!r} twice")
         self.positions = [column_position(schema, name, "inputCols") for name in names]
         self._types = [schema.fields[position].dataType for position in self.positions]
         for name, dtype in zip(names, self._types, strict=True):
             if not is_number(arrow_type(dtype)):
                 hint = "; name a column of vectors in featuresCol" if isinstance(dtype, VectorUDT) else ""
-                raise InvalidArgument(
+                raise InvalidArgumentError(
                     f"column {name!r} (inputCols) must hold numbers, but it is {dtype.simpleString()}{hint}"
                 )
         self.names, self.size = names, len(names)
@@ -171,7 +171,7 @@ class VectorFeatures(Features):
 
     Raises
     ------
-    InvalidArgument
+    InvalidArgumentError
         If the column is missing or does not hold vectors.
     """
 
@@ -182,7 +182,7 @@ class VectorFeatures(Features):
         self._is_array = isinstance(self._dtype, spark_types.ArrayType) and isinstance(self._dtype.elementType, _ARRAYS)
         if not self._is_array and not isinstance(self._dtype, VectorUDT):
             hint = "; name columns of numbers in inputCols" if is_number(arrow_type(self._dtype)) else ""
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 f"column {name!r} (featuresCol) must hold vectors, or arrays of float or double, but it is "
                 f"{self._dtype.simpleString()}{hint}"
             )

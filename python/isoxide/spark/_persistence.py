@@ -181,7 +181,7 @@ class Reader(MLReader[T]):
         data = bytes(rows[0]["forest"])
         if hashlib.sha256(data).hexdigest() != metadata.get(_CHECKSUM):
             raise ValueError(
-                f"the forest in {path!r} is not the one that was saved: its SHA-256 differs from the one in the metadata"
+                f"the forest in {path!r} is not the one that was saved: its SHA-256 is not that of the metadata"
             )
         return Forest.from_bytes(data)
 

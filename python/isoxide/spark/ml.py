@@ -24,7 +24,7 @@ from isoxide._forest.estimator import IsolationForest as Forest
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide.spark import _workers
 from isoxide.spark._engine import SparkForest, context_of, mapped, task_threads
-from isoxide.spark._errors import InvalidArgument, in_one_line
+from isoxide.spark._errors import InvalidArgumentError, in_one_line
 from isoxide.spark._features import Features, PlainFeatures, VectorFeatures, column_position, missing_message
 from isoxide.spark._persistence import Reader, Writer
 from isoxide.spark._table import table
@@ -39,7 +39,7 @@ _HANDLE_INVALID = ("keep", "skip", "error")
 def _number_of_trees(value: Any) -> int:
     number = TypeConverters.toInt(value)
     if number < 1:
-        raise InvalidArgument(f"numEstimators must be an integer of at least 1, got {value!r}")
+        raise InvalidArgumentError(f"numEstimators must be an integer of at least 1, got {value!r}")
     return number
 
 
@@ -47,12 +47,12 @@ def _fraction_or_count(value: Any, name: str, unit: str) -> int | float:
     """Return a fraction up to 1.0 as a float, and a number above 1 as an int."""
     number = TypeConverters.toFloat(value)
     if number == 1 and not isinstance(value, float):
-        raise InvalidArgument(f"{name}={value!r} may mean all {unit} or one: write 1.0 for all {unit}")
+        raise InvalidArgumentError(f"{name}={value!r} may mean all {unit} or one: write 1.0 for all {unit}")
     if 0 < number <= 1:
         return number
     if number > 1 and number.is_integer():
         return int(number)
-    raise InvalidArgument(
+    raise InvalidArgumentError(
         f"{name} must be a fraction of the {unit} in (0, 1.0] or a number of {unit} above 1, got {value!r}"
     )
 
@@ -70,20 +70,20 @@ def _contamination(value: Any) -> Any:
         return "auto"
     number = TypeConverters.toFloat(value)
     if not 0 < number <= 0.5:
-        raise InvalidArgument(f'contamination must be "auto" or a fraction of the rows in (0, 0.5], got {value!r}')
+        raise InvalidArgumentError(f'contamination must be "auto" or a fraction of the rows in (0, 0.5], got {value!r}')
     return number
 
 
 def _is_auto(value: Any, name: str) -> bool:
     if isinstance(value, str) and value != "auto":
-        raise InvalidArgument(f'{name} must be "auto" or a number, got {value!r}')
+        raise InvalidArgumentError(f'{name} must be "auto" or a number, got {value!r}')
     return isinstance(value, str)
 
 
 def _seed(value: Any) -> int:
     number = TypeConverters.toInt(value)
     if not 0 <= number < 2**32:
-        raise InvalidArgument(f"randomSeed must be an integer in [0, 2**32 - 1], got {value!r}")
+        raise InvalidArgumentError(f"randomSeed must be an integer in [0, 2**32 - 1], got {value!r}")
     return number
 
 
@@ -94,7 +94,7 @@ def _names(value: Any) -> list[str]:
 def _handle_invalid(value: Any) -> str:
     text = TypeConverters.toString(value)
     if text not in _HANDLE_INVALID:
-        raise InvalidArgument(f'handleInvalid must be "keep", "skip" or "error", got {text!r}')
+        raise InvalidArgumentError(f'handleInvalid must be "keep", "skip" or "error", got {text!r}')
     return text
 
 
@@ -233,14 +233,14 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
 
         Raises
         ------
-        InvalidArgument
+        InvalidArgumentError
             If a column is missing or has a wrong type, or both `featuresCol` and `inputCols` are set.
         """
         columns = self._given(self.inputCols)
         if columns is None:
             return VectorFeatures(schema, self.getFeaturesCol())
         if self._given(self.featuresCol) is not None:
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 "featuresCol and inputCols are both set: features are either vectors or columns of numbers; remove "
                 "one with clear(...)"
             )
@@ -251,7 +251,7 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
 
         Raises
         ------
-        InvalidArgument
+        InvalidArgumentError
             If the schema has one of them already.
         """
         new = {"scoreCol": self.getScoreCol(), "predictionCol": self.getPredictionCol()}
@@ -259,7 +259,7 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
         taken = {name.lower(): name for name in schema.names}
         for param, name in new.items():
             if name.lower() in taken:
-                raise InvalidArgument(
+                raise InvalidArgumentError(
                     f"the DataFrame already has a column {taken[name.lower()]!r}; choose another name with {param}"
                 )
             taken[name.lower()] = name
@@ -434,7 +434,7 @@ class IsolationForest(
     def _key(self, schema: StructType) -> list[str]:
         key: list[str] = self._given(self.orderBy) or []
         if not key:
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 "orderBy is not set: a forest depends on the order of the rows, and Spark's rows have none; name the "
                 "columns of a unique key, such as an id"
             )
@@ -446,7 +446,9 @@ class IsolationForest(
     def _fit(self, dataset: DataFrame) -> IsolationForestModel:
         _check_frame(dataset)
         if dataset.isStreaming:
-            raise InvalidArgument("a forest cannot be fitted on a stream: fit on a batch, and transform the stream")
+            raise InvalidArgumentError(
+                "a forest cannot be fitted on a stream: fit on a batch, and transform the stream"
+            )
         schema = dataset.schema
         self.transformSchema(schema)
         features, key = self._features(schema), self._key(schema)
@@ -493,17 +495,17 @@ class IsolationForest(
         (row,) = frame.agg(*wanted).collect()
         summary = row.asDict()
         if summary.get("n_invalid"):
-            raise InvalidArgument(missing_message(summary["n_invalid"], summary["name"]))
+            raise InvalidArgumentError(missing_message(summary["n_invalid"], summary["name"]))
         if features.size is not None:
             return features.size
         name = self.getFeaturesCol()
         if summary["least"] != summary["most"]:
-            raise InvalidArgument(
-                f"column {name!r} (featuresCol) has vectors of {summary['least']} to {summary['most']} values; all must "
-                "have the same length: put the rows right, or leave some out with pyspark.ml.feature.VectorSizeHint"
+            raise InvalidArgumentError(
+                f"column {name!r} (featuresCol) has vectors of {summary['least']} to {summary['most']} values; all "
+                "must have the same length: put them right, or leave some out with pyspark.ml.feature.VectorSizeHint"
             )
         if not summary["least"]:
-            raise InvalidArgument(
+            raise InvalidArgumentError(
                 f"column {name!r} (featuresCol) has no vector with a value, so there is nothing to fit"
             )
         return int(summary["least"])
@@ -521,8 +523,8 @@ class IsolationForest(
 class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationForestModel"], MLWritable):
     """Model of Spark ML that adds the anomaly score and the label of each row.
 
-    `IsolationForest` fits it, and a forest of `isoxide.IsolationForest` becomes one too. It scores DataFrames and streams
-    in Spark's workers, with the results of the forest in memory.
+    `IsolationForest` fits it, and a forest of `isoxide.IsolationForest` becomes one too. It scores DataFrames and
+    streams in Spark's workers, with the results of the forest in memory.
 
     Parameters
     ----------
@@ -609,13 +611,13 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
         """Refuse features that are known not to be those of the forest."""
         param = "inputCols" if features.positions is not None else "featuresCol"
         if features.size is not None and features.size != self.numFeatures:
-            raise InvalidArgument(f"{param} has {features.size} features, but the forest has {self.numFeatures}")
+            raise InvalidArgumentError(f"{param} has {features.size} features, but the forest has {self.numFeatures}")
         expected = getattr(self.forest, "feature_names_in_", None)
         if expected is None or features.names is None:
             return
         for i, (name, fitted) in enumerate(zip(features.names, expected, strict=True)):
             if name != fitted:
-                raise InvalidArgument(
+                raise InvalidArgumentError(
                     f"feature {i} of {param} is {name!r}, but the forest was fitted on {fitted!r}: give the features "
                     "with the names and in the order of training"
                 )
@@ -628,8 +630,12 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
         features = self._features(schema)
         frame = features.prepared(_renamed(dataset))
         frame = features.scoring_frame(frame, self.numFeatures, self.getHandleInvalid())
-        run = _workers.add_outlier_scores(self._broadcast(dataset), features.positions, result.names)
-        return mapped(frame, run, result)
+        # Arrow would mix up columns with equal names, so the names are given back at the end.
+        names = [f"c{i}" for i in range(len(result))]
+        run = _workers.add_outlier_scores(self._broadcast(dataset), features.positions, names)
+        fields = zip(names, result.fields, strict=True)
+        safe = StructType([StructField(name, field.dataType, field.nullable, field.metadata) for name, field in fields])
+        return mapped(frame, run, safe).toDF(*result.names)
 
     def _broadcast(self, dataset: DataFrame) -> BroadcastForest:
         session = dataset.sparkSession
