@@ -29,7 +29,7 @@ from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.engine import Engine
 from isoxide.spark import _workers
-from isoxide.spark._errors import in_one_line
+from isoxide.spark._errors import check_session, in_one_line
 
 #: Types that a key column may have: Spark sorts and joins their values in the same way as Arrow compares them.
 _KEY_TYPES = (
@@ -80,6 +80,7 @@ class SparkEngine(Engine):
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
             raise TypeError(f"df must be a Spark DataFrame, not {type(frame).__name__}")
+        check_session(frame.sparkSession)
         index = pandas_index_positions(frame.columns)
         if index and len(index) < len(frame.columns):
             frame = frame.drop(*(frame.columns[position] for position in index))

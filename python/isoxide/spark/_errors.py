@@ -17,7 +17,7 @@ except ImportError:
         """Error that no call raises."""
 
 
-__all__ = ["BAD_ROW", "InvalidArgumentError", "Py4JError", "in_one_line", "raise_in_one_line"]
+__all__ = ["BAD_ROW", "InvalidArgumentError", "Py4JError", "check_session", "in_one_line", "raise_in_one_line"]
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -32,12 +32,12 @@ _OTHER_PYTHON = re.compile(
     r"PYTHON_VERSION_MISMATCH\].*?worker has different version: ([\d.]+) than that in driver: ([\d.]+)", re.DOTALL
 )
 _NO_PYTHON = re.compile(r'Cannot run program "([^"]+)"')
-#: Messages about a session that has ended, and about Java that does not start.
+#: Messages about a session that ended during a call.
 _STOPPED = re.compile(
-    r"stopped SparkContext|SparkContext was shut down|cancelled because SparkContext|NO_ACTIVE_SESSION|SESSION_CLOSED"
-    r"|SESSION_NOT_FOUND|'NoneType' object has no attribute '(?:sc|setCallSite|_jvm|defaultParallelism)'"
+    r"stopped SparkContext|SparkContext was shut down|cancelled because SparkContext|SESSION_CLOSED|SESSION_CHANGED"
+    r"|SESSION_NOT_FOUND|Answer from Java side is empty|trying to connect to the Java server"
 )
-_NO_JAVA = re.compile(r"JAVA_GATEWAY_EXITED|Java gateway process exited")
+_HAS_STOPPED = "the Spark session has been stopped: start a session, and read the DataFrame with it again"
 _REFUSED_ROW = re.compile(rf"\[USER_RAISED_EXCEPTION\] {BAD_ROW}([^\n]*)")
 
 
@@ -56,6 +56,24 @@ class InvalidArgumentError(IllegalArgumentException, ValueError):
         self.args = (message,)
 
 
+def check_session(session: Any) -> None:
+    """Refuse a session that has been stopped, since Spark's own errors do not say so.
+
+    Parameters
+    ----------
+    session : pyspark.sql.SparkSession
+        Session of a DataFrame.
+
+    Raises
+    ------
+    RuntimeError
+        If it has been stopped.
+    """
+    context = getattr(session, "_sc", None)
+    if context._jsc is None if context is not None else getattr(session, "is_stopped", False):
+        raise RuntimeError(_HAS_STOPPED)
+
+
 def in_one_line(method: M) -> M:
     """Raise errors that users meet when workers, files or the session do not fit with a message of one line.
 
@@ -69,7 +87,7 @@ def in_one_line(method: M) -> M:
     def wrapped(*arguments: Any, **keywords: Any) -> Any:
         try:
             return method(*arguments, **keywords)
-        except (PySparkException, Py4JError, AttributeError) as error:
+        except (PySparkException, Py4JError) as error:
             original = error
         raise_in_one_line(original)
 
@@ -82,12 +100,7 @@ def raise_in_one_line(original: Exception) -> NoReturn:
     if (refused := _REFUSED_ROW.search(text)) is not None:
         raise ValueError(refused[1].split(" SQLSTATE")[0].rstrip())
     if _STOPPED.search(text) is not None:
-        raise RuntimeError("the Spark session has been stopped: start a session, and read the DataFrame with it again")
-    if _NO_JAVA.search(text) is not None:
-        raise RuntimeError(
-            "Spark cannot start Java: install Java 17 or newer, and let JAVA_HOME name its folder; what Java printed "
-            "is above"
-        )
+        raise RuntimeError(_HAS_STOPPED)
     if (other := _OTHER_PYTHON.search(text)) is not None:
         raise RuntimeError(
             f"Spark's workers run Python {other[1]}, the driver runs Python {other[2]}: let PYSPARK_PYTHON or "

@@ -31,7 +31,9 @@ T = TypeVar("T", bound=MLReadable[Any])
 _CHECKSUM = "forestSha256"
 _EXISTS = re.compile(r"PATH_ALREADY_EXISTS|already exists")
 _NOT_FOUND = re.compile(r"PATH_NOT_FOUND|Path does not exist|FileNotFoundException")
-_DENIED = re.compile(r"(?:AccessControlException|AccessDeniedException|Permission denied|Mkdirs failed)[^\n]*")
+#: Exception of a file system, with its message.
+_FILE_ERROR = re.compile(r"^: ((?:org\.apache\.hadoop|java\.n?io)\.\S+: [^\n]*)", re.MULTILINE)
+_DENIED = re.compile(r"AccessControl|AccessDenied|Permission denied|Mkdirs failed")
 _UNREADABLE = re.compile(r"ChecksumException|CANNOT_READ_FILE|FAILED_READ_FILE|is not a Parquet file|PARQUET")
 
 
@@ -81,8 +83,9 @@ class Writer(MLWriter):
         text = str(original)
         if _EXISTS.search(text) is not None:
             raise FileExistsError(_exists(path))
-        if (denied := _DENIED.search(text)) is not None:
-            raise PermissionError(f"cannot write to {path!r}: {denied[0].strip()}")
+        if (failed := _FILE_ERROR.search(text)) is not None:
+            kind = PermissionError if _DENIED.search(failed[1]) else OSError
+            raise kind(f"cannot write to {path!r}: {failed[1].strip()}")
         raise_in_one_line(original)
 
     def _write(self, session: SparkSession, path: str) -> None:

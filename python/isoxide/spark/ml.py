@@ -24,7 +24,7 @@ from isoxide._forest.estimator import IsolationForest as Forest
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide.spark import _workers
 from isoxide.spark._engine import SparkForest, context_of, mapped, task_threads
-from isoxide.spark._errors import InvalidArgumentError, in_one_line
+from isoxide.spark._errors import InvalidArgumentError, check_session, in_one_line
 from isoxide.spark._features import Features, PlainFeatures, VectorFeatures, column_position, missing_message
 from isoxide.spark._persistence import Reader, Writer
 from isoxide.spark._table import table
@@ -659,6 +659,7 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
 def _check_frame(dataset: Any) -> None:
     if not isinstance(dataset, DataFrame):
         raise TypeError(f"dataset must be a Spark DataFrame, not {type(dataset).__name__}")
+    check_session(dataset.sparkSession)
 
 
 def _renamed(dataset: DataFrame) -> DataFrame:
