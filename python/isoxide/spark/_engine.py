@@ -10,13 +10,13 @@ import math
 import uuid
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyspark.sql.functions as F  # noqa: N812 (the name it has everywhere)
 from numpy.typing import NDArray
-from pyspark import SparkContext, StorageLevel
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as spark_types
@@ -30,6 +30,9 @@ from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.engine import Engine
 from isoxide.spark import _workers
 from isoxide.spark._errors import check_session, in_one_line
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 #: Types that a key column may have: Spark sorts and joins their values in the same way as Arrow compares them.
 _KEY_TYPES = (
