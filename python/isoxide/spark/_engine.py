@@ -102,8 +102,7 @@ class SparkEngine(Engine):
         self._inner = {name: f"c{i}" for i, name in enumerate(names)}
         # Frames with the same plan share their cached data in Spark, so a parallel call could free the data that this
         # engine persists. The condition, which is always true, makes the plan of this engine the only one of its kind.
-        token = F.lit(uuid.uuid4().hex)
-        self._frame = frame.toDF(*self._inner.values()).where(token == token)
+        self._frame = frame.toDF(*self._inner.values()).where(F.isnotnull(F.lit(uuid.uuid4().hex)))
         #: Sorted keys with `monotonically_increasing_id`, which contains the partition and the position in it.
         self._sorted: DataFrame | None = None
         #: Partitions of the sorted keys that have rows, in ascending order, and the number of the first row of each.

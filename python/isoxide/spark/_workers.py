@@ -200,41 +200,64 @@ def add_columns(forest: BroadcastForest, features: list[str], added: RowColumns)
     return run
 
 
-def add_outlier_scores(
-    forest: BroadcastForest, positions: list[int] | None, names: list[str]
-) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that adds the anomaly score and the label of each row.
+def outlier_score(forest: BroadcastForest, n_features: int, *, is_vector: bool) -> Callable[..., pa.Array]:
+    """Return the function for ``arrow_udf`` that computes the anomaly scores of rows, which are in [0, 1].
 
     Parameters
     ----------
     forest : BroadcastForest
         Forest to score with.
-    positions : list of int or None
-        Positions of the columns that hold a feature each; None if the last column of a batch has all of them as lists.
-    names : list of str
-        Names of the columns of the result: the first columns of the batch, the score and the label.
+    n_features : int
+        Number of features.
+    is_vector : bool
+        Whether the first column has all features of a row as a list. Otherwise the first `n_features` columns have one
+        each. Further columns are not read.
     """
-    n_kept = len(names) - 2
+
+    def score(*columns: pa.Array) -> pa.Array:
+        return pa.array(_outlier_scores(list(columns), n_features, is_vector, forest))
+
+    return score
+
+
+def add_outlier_scores(
+    forest: BroadcastForest, positions: list[int], n_kept: int, *, is_vector: bool
+) -> Callable[[Batches], Batches]:
+    """Return the function for ``mapInArrow`` that adds the scores of `outlier_score` as the last column.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest to score with.
+    positions : list of int
+        Positions of the columns that `outlier_score` reads.
+    n_kept : int
+        Number of columns that are kept, the first ones.
+    is_vector : bool
+        Whether the column at the first position has all features of a row as a list.
+    """
 
     def run(batches: Batches) -> Batches:
         for batch in batches:
-            scores = _scores_at(batch, positions, forest)
-            label = np.where(scores - forest.forest().offset_ < 0, 1.0, 0.0)
-            columns = [*batch.columns[:n_kept], pa.array(-scores), pa.array(label)]
-            yield pa.RecordBatch.from_arrays(columns, names=names)
+            columns = [batch.column(position) for position in positions]
+            scores = _outlier_scores(columns, len(columns), is_vector, forest)
+            kept = [*batch.columns[:n_kept], pa.array(scores)]
+            yield pa.RecordBatch.from_arrays(kept, names=[*batch.schema.names[:n_kept], SCORE])
 
     return run
 
 
-def _scores_at(batch: pa.RecordBatch, positions: list[int] | None, forest: BroadcastForest) -> NDArray[np.float64]:
-    """Return the result of ``score_samples`` for the features at some positions, or in the lists of the last column."""
-    if not batch.num_rows:
+def _outlier_scores(
+    columns: list[pa.Array], n_features: int, is_vector: bool, forest: BroadcastForest
+) -> NDArray[np.float64]:
+    """Return the negated result of ``score_samples`` for rows whose features are in columns or lists."""
+    if not len(columns[0]):
         return np.empty(0)
-    if positions is not None:
-        batch = pa.RecordBatch.from_arrays(
-            [batch.column(position) for position in positions], names=[str(i) for i in range(len(positions))]
-        )
-        return batch_scores(batch, batch.schema.names, forest.forest())
-    values = batch.columns[-1].flatten().to_numpy(zero_copy_only=False)
-    table = values.reshape(batch.num_rows, -1)
-    return forest.forest()._score(forest.forest()._fitted, Input(table, *table.shape))
+    if is_vector:
+        table = columns[0].flatten().to_numpy(zero_copy_only=False).reshape(len(columns[0]), -1)
+        scores = forest.forest()._score(forest.forest()._fitted, Input(table, *table.shape))
+    else:
+        names = [str(i) for i in range(n_features)]
+        batch = pa.RecordBatch.from_arrays(columns[:n_features], names=names)
+        scores = batch_scores(batch, names, forest.forest())
+    return -scores

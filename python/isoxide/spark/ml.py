@@ -6,7 +6,8 @@ anomaly score and the label of each row. Both have Spark's params and persistenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,11 +17,12 @@ from pyspark.ml.base import Estimator, Model
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasFeaturesCol, HasInputCols, HasPredictionCol
 from pyspark.ml.util import MLReadable, MLWritable
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql.types import DoubleType, StructField, StructType
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide._forest.estimator import IsolationForest as Forest
+from isoxide._partitioned.aggregators import SCORE
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide.spark import _workers
 from isoxide.spark._engine import SparkForest, context_of, mapped, task_threads
@@ -33,6 +35,8 @@ __all__ = ["IsolationForest", "IsolationForestModel"]
 
 P = TypeVar("P", bound="_IsolationForestParams")
 
+#: Decorator of functions on Arrow arrays; None in PySpark 4.0, which lacks it and sends whole rows to the workers.
+_ARROW_UDF: Any = getattr(F, "arrow_udf", None)
 _HANDLE_INVALID = ("keep", "skip", "error")
 
 
@@ -630,12 +634,25 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
         features = self._features(schema)
         frame = features.prepared(_renamed(dataset))
         frame = features.scoring_frame(frame, self.numFeatures, self.getHandleInvalid())
-        # Arrow would mix up columns with equal names, so the names are given back at the end.
-        names = [f"c{i}" for i in range(len(result))]
-        run = _workers.add_outlier_scores(self._broadcast(dataset), features.positions, names)
-        fields = zip(names, result.fields, strict=True)
-        safe = StructType([StructField(name, field.dataType, field.nullable, field.metadata) for name, field in fields])
-        return mapped(frame, run, safe).toDF(*result.names)
+        kept = [f"c{i}" for i in range(len(schema))]
+        scored = self._scored(frame, features, kept, self._broadcast(dataset))
+        label = F.when(-F.col(SCORE) < F.lit(float(self.forest.offset_)), 1.0).otherwise(0.0)
+        return scored.select(*kept, SCORE, label).toDF(*result.names)
+
+    def _scored(self, frame: DataFrame, features: Features, kept: list[str], forest: BroadcastForest) -> DataFrame:
+        """Return the kept columns and the score of each row."""
+        is_vector = features.positions is None
+        inputs = [name for name in frame.columns if name not in kept]
+        if features.positions is not None:
+            inputs = [*(kept[position] for position in features.positions), *inputs]
+        if _ARROW_UDF is not None:
+            # Only the features go to the workers. Spark would compute a deterministic function again for each filter.
+            score = _arrow_function(forest, self.numFeatures, is_vector=is_vector)
+            return frame.select(*kept, score(*inputs).alias(SCORE))
+        positions = [frame.columns.index(name) for name in inputs[: 1 if is_vector else self.numFeatures]]
+        run = _workers.add_outlier_scores(forest, positions, len(kept), is_vector=is_vector)
+        fields = [*frame.schema.fields[: len(kept)], StructField(SCORE, DoubleType())]
+        return mapped(frame, run, StructType(fields))
 
     def _broadcast(self, dataset: DataFrame) -> BroadcastForest:
         session = dataset.sparkSession
@@ -654,6 +671,14 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
     def read(cls) -> Reader[IsolationForestModel]:
         """Return the reader; ``load(path)`` is its shortcut."""
         return Reader(cls, cls)
+
+
+def _arrow_function(forest: BroadcastForest, n_features: int, *, is_vector: bool) -> Callable[..., Column]:
+    """Return Spark's function that computes the scores of rows in Arrow arrays."""
+    function = _workers.outlier_score(forest, n_features, is_vector=is_vector)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        return _ARROW_UDF(function, "double").asNondeterministic()  # type: ignore[no-any-return]
 
 
 def _check_frame(dataset: Any) -> None:

@@ -392,6 +392,20 @@ def test_a_model_has_the_manners_of_spark_ml(fitted):
     assert_transformed(moved.transform(df), rows, moved.forest, rows.select(FEATURES))
 
 
+def test_scores_are_the_same_in_pyspark_4_0(spark, seed, fitted, monkeypatch):
+    df, rows, model = fitted
+    monkeypatch.setattr(ml, "_ARROW_UDF", None)
+    assert_transformed(model.transform(df), rows, model.forest, rows.select(FEATURES))
+    frame, values = vectors(spark, seed, 40)
+    forest = isoxide.IsolationForest(n_estimators=3, random_state=0).fit(values)
+    scored = IsolationForestModel(forest).transform(frame).orderBy("id").collect()
+    assert [row["outlierScore"] for row in scored] == (-forest.score_samples(values)).tolist()
+    model.setHandleInvalid("error")
+    with pytest.raises(SparkRuntimeException, match="column 'share' has a missing value"):
+        model.transform(df).collect()
+    model.setHandleInvalid("keep")
+
+
 def test_fits_release_what_they_cache(spark, fitted):
     df, _, _ = fitted
     before = set(cached(spark))
