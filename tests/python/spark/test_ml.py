@@ -3,6 +3,7 @@
 import copy
 import doctest
 import gc
+import pathlib
 import pickle
 
 import numpy as np
@@ -459,3 +460,11 @@ def test_examples_run(spark, name):
         runner.run(test)
     assert runner.tries > 0
     assert runner.failures == 0
+
+
+@pytest.mark.slow
+def test_examples_of_the_page_run(spark):
+    page = pathlib.Path(__file__).parents[3] / "docs" / "spark.md"
+    results = doctest.testfile(str(page), module_relative=False)
+    assert results.attempted > 30
+    assert results.failed == 0
