@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Explanation": "_forest.explanation",
     "FeatureRanks": "_ranks.feature_ranks",
-    "IsolationForest": "_forest.estimator",
+    "IsolationForest": "_forest.sklearn_subclass",
     "RankReference": "_ranks.reference",
     "TreeExplainer": "_forest.tree_explainer",
     "percentileofscore": "_ranks.api",
@@ -49,22 +49,14 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, and look up the version when it is asked for."""
     if name == "__version__":
-        return _version()
+        from isoxide._common.version import package_version
+
+        return package_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("isoxide")
-    except metadata.PackageNotFoundError:
-        # The package is used from its sources without being installed.
-        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
 //! Copies blocks of columns out of a row-major table, so that the values of each column lie side by side.
 //!
-//! A block has 4096 rows of up to 64 columns, or 32768 rows of up to 8. Cells that share a cache line are copied together.
+//! A block has 4096 rows of up to 64 columns, or 8192 rows of up to 32. Cells that share a cache line are copied together.
 
 use std::ops::Range;
 
@@ -32,11 +32,11 @@ const WIDE: Shape = Shape {
 };
 /// For many queries, whose tables and histograms fill the cache for each column.
 const TALL: Shape = Shape {
-    columns: 8,
-    rows: 32 * CHUNK_ROWS,
+    columns: 32,
+    rows: 8 * CHUNK_ROWS,
 };
 /// Number of queries per column from which on blocks are tall.
-const MIN_TALL_QUERIES: usize = 1024;
+const MIN_TALL_QUERIES: usize = 4096;
 
 /// Bytes that a wide block needs for each column.
 pub(super) const BYTES_PER_COLUMN: usize = (WIDE.rows + PADDING) * size_of::<f64>();
@@ -142,8 +142,8 @@ mod tests {
         for (shape, n_columns, n_rows) in [
             (WIDE, 65, WIDE.rows + 1),
             (WIDE, 2, 3 * WIDE.rows),
-            (TALL, 9, CHUNK_ROWS + 1),
-            (TALL, 10, TALL.rows - 1),
+            (TALL, 33, CHUNK_ROWS + 1),
+            (TALL, 34, TALL.rows - 1),
             (TALL, 3, TALL.rows + 1),
             (TALL, 1, 0),
         ] {

@@ -109,7 +109,7 @@ def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) 
         return Job(call, lambda: {"percentiles": call()[:share, :few]})
     n_columns = work.data.d if library in ("numpy", "polars") else few
     n_queries = share if library in ("scipy", "scipy_array") else work.take
-    columns = _columns(work, n_columns, layout, folder)
+    columns = _columns(work, library, n_columns, layout, folder)
     rank = _RANKERS[library](columns, np.ascontiguousarray(queries[:n_queries, :n_columns]))
     scale = work.data.d / n_columns * work.take / n_queries
     return Job(rank, lambda: {"percentiles": rank()[:share, :few]}, scale)
@@ -126,14 +126,14 @@ def reference_job(work: Work, library: str, threads: int, layout: str, folder: P
             lambda: RankReference(x, n_jobs=threads),
             lambda: {"percentiles": RankReference(x, n_jobs=threads).rank_features(queries).percentiles},
         )
-    columns = _columns(work, work.data.d, layout, folder)
+    columns = _columns(work, library, work.data.d, layout, folder)
     rank = _by_numpy(columns, queries)
     return Job(lambda: [np.sort(column) for column in columns], lambda: {"percentiles": rank()})
 
 
-def _columns(work: Work, count: int, layout: str, folder: Path) -> list[np.ndarray]:
-    """Return the first columns of the table as the rivals get them."""
-    if work.same_array:
+def _columns(work: Work, library: str, count: int, layout: str, folder: Path) -> list[np.ndarray]:
+    """Return the first columns of the table as a rival gets them."""
+    if work.same_array and library == "numpy":
         x = read(work.data, folder, layout)
         return [x[:, j] for j in range(count)]
     return columns_of(work.data, folder, range(count), order_and_dtype(layout)[1])

@@ -67,7 +67,7 @@ class Work:
     contamination: str | float = "auto"
     #: Number of rows that are scored or ranked; None for all rows of the table.
     take: int | None = None
-    #: Whether rivals rank the columns of the same array; otherwise they get contiguous copies of the columns.
+    #: Whether NumPy ranks the columns of the same array, whatever its order; other rivals get contiguous copies.
     same_array: bool = False
 
     @property
@@ -93,11 +93,7 @@ _NO_PYOD = _FORESTS[:4]
 _OURS_AND_SKLEARN = _FORESTS[:2]
 #: They score scikit-learn's forests only.
 _COMPILED = _named("tl2cgen", "treelite", "onnxruntime")
-_RANKERS = (
-    Contender("isoxide"),
-    Contender("isoxide", "F order", layout="F"),
-    *_named("scipy", "scipy_array", "numpy", "polars", "pandas"),
-)
+_RANKERS = _named("isoxide", "scipy", "scipy_array", "numpy", "polars", "pandas")
 _MILLION = Data("plain", 1_000_000, 50)
 _HUNDRED_THOUSAND = Data("plain", 100_000, 50)
 _SMALL = Data("plain", 10_000, 10)
@@ -173,12 +169,15 @@ def _ranking(cores: int) -> list[Work]:
     works = []
     for threads in dict.fromkeys((1, cores)):
         # The other rivals run on one thread only.
-        contenders = _RANKERS if threads == 1 else (*_RANKERS[:2], Contender("polars"))
+        contenders = _RANKERS if threads == 1 else _named("isoxide", "polars")
         for row, take, data in ((13, 260, _MILLION), (14, 10_000, _MILLION), (14, 260, _HUNDRED_THOUSAND)):
-            works.append(Work(row, "", "rank", data, contenders, threads=threads, rounds=3, take=take))
-    for layout in "CF":
-        task = f"RankReference, {layout} order"
-        works.append(Work(17, task, "reference", _MILLION, _named("isoxide", "numpy"), layout=layout, rounds=3))
+            options: dict[str, Any] = {"threads": threads, "rounds": 3, "take": take, "same_array": True}
+            works += [Work(row, f", {o} order", "rank", data, contenders, layout=o, **options) for o in "CF"]
+    reference = _named("isoxide", "numpy")
+    works += [
+        Work(17, f"RankReference, {o} order", "reference", _MILLION, reference, layout=o, rounds=3, same_array=True)
+        for o in "CF"
+    ]
     return works
 
 
@@ -226,6 +225,7 @@ def all_works(cores: int) -> list[Work]:
 def quick_works() -> list[Work]:
     """Return the works of `make bench-quick`: scikit-learn or scipy and the fastest rivals, on one thread."""
     table: dict[str, Any] = {"data": Data("plain", 100_000, 50), "rounds": 3, "seconds": 0.1}
+    shared = table | {"same_array": True}
     rivals = _NO_PYOD
     return [
         Work(1, "score, C order", "score", contenders=rivals, **table),
@@ -233,6 +233,6 @@ def quick_works() -> list[Work]:
         Work(7, "score", "score", contenders=rivals, take=1, **table),
         Work(9, "fit", "fit", contenders=rivals, **table),
         Work(10, "fit, contamination=0.1", "fit", contenders=_OURS_AND_SKLEARN, contamination=0.1, **table),
-        Work(13, "", "rank", contenders=_named("isoxide", "scipy_array", "numpy"), take=260, **table),
-        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), **table),
+        Work(13, ", C order", "rank", contenders=_named("isoxide", "scipy_array", "numpy"), take=260, **shared),
+        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), **shared),
     ]

@@ -72,9 +72,9 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from isoxide._common.version import package_version
 
-        print(f"isoxide {version('isoxide')}")
+        print(f"isoxide {package_version()}")
         raise SystemExit(0)
 
 

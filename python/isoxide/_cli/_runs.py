@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from isoxide._cli._run_log import LOG_NAME, Entry, file_facts, locked_log
 from isoxide._cli._session import Session
 from isoxide._common.files import FileSet, read_file
+from isoxide._common.version import package_version
 
 if TYPE_CHECKING:
     from isoxide.ueba import Decisions, Findings
@@ -97,8 +98,6 @@ class Run:
             yield entry
 
     def _add(self, entry: Entry | None, outputs: list[dict[str, Any]]) -> None:
-        from importlib.metadata import version
-
         if entry is None:
             return
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -108,7 +107,7 @@ class Run:
                 "command": self.options.run,
                 "arguments": self.options.arguments,
                 "user": user_name(),
-                "isoxide": version("isoxide"),
+                "isoxide": package_version(),
                 **self.facts,
                 "outputs": outputs,
             }

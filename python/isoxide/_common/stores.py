@@ -216,7 +216,7 @@ def located(path: Any, filesystem: Any = None) -> Path | Location:
     if scheme not in SCHEMES:
         raise ValueError(
             f"{without_secrets(text)} is a URL with the scheme {scheme!r}, which is not opened; download the "
-            f"file first, give filesystem=..., or a URL with one of the schemes {', '.join(SCHEMES)}"
+            f"file first, give a URL with one of the schemes {', '.join(SCHEMES)}, or in Python the argument filesystem"
         )
     return _of_url(text, scheme)
 

@@ -219,7 +219,8 @@ def sklearn_parameters(model: Any, names: list[str]) -> dict[str, Any]:
     """
     from sklearn.ensemble import IsolationForest as SklearnForest
 
-    if not isinstance(model, SklearnForest):
+    # isoxide's class, which is registered as a subclass, does not inherit from scikit-learn's.
+    if SklearnForest not in type(model).__mro__:
         raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
     check_is_fitted(model, "estimators_")
     for name, default in SklearnForest().get_params().items():

@@ -15,12 +15,13 @@ module.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
+
+from isoxide._common.version import package_version
 
 if TYPE_CHECKING:
     from sklearn.tree import ExtraTreeRegressor
@@ -190,12 +191,8 @@ def has_categories(tree: Any) -> bool:
 
 def unknown_layout(reason: str) -> UnknownTreeLayoutError:
     """Make the error that says what is unknown about the installed scikit-learn, and what depends on it."""
-    try:
-        ours = version("isoxide")
-    except PackageNotFoundError:
-        ours = "(of unknown version)"
     return UnknownTreeLayoutError(
-        f"isoxide {ours} does not know how scikit-learn {sklearn.__version__} stores its trees: {reason}. "
+        f"isoxide {package_version()} does not know how scikit-learn {sklearn.__version__} stores its trees: {reason}. "
         "Only the trees as objects (estimators_, forest[i], iteration), to_sklearn and from_sklearn depend on it; "
         "fitting, scoring and files do not. Install a later isoxide, or scikit-learn 1.6 to 1.10."
     )

@@ -47,6 +47,8 @@ _KEY_TYPES = (
 )
 #: Maximum number of states that the driver merges itself, and of bytes of states that a process merges at a time.
 _MAX_DRIVER_STATES, _MAX_MERGED_BYTES = 64, 2**26
+#: Number of keys that are sorted in one partition, unless there would be more partitions than Spark is configured for.
+_KEYS_PER_RANGE = 500_000
 #: Maximum number of rows for which isoxide tells Spark to broadcast them; for more rows Spark decides.
 _MAX_BROADCAST_ROWS = 2_000_000
 
@@ -141,17 +143,33 @@ class SparkEngine(Engine):
 
     def _sort(self) -> None:
         self._unpersist_keys()
-        # Use Spark's configured number of shuffle partitions, but pass it explicitly, so that Spark does not change it.
-        # Spark computes the bounds of the ranges once. So a lost partition is recomputed identically: the keys are
-        # distinct, which determines the position of each row.
-        n_partitions = int(str(self._session.conf.get("spark.sql.shuffle.partitions", "200")))
         names = [f"k{i}" for i in range(len(self.key))]
-        keys = self._select(self.key).toDF(*names).repartitionByRange(n_partitions, *names).sortWithinPartitions(*names)
-        self._sorted = keys.withColumn(ROW_NUMBER, F.monotonically_increasing_id()).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        # The keys are read three times: to count them, to sample the ranges, and to sort them.
+        keys = self._select(self.key).toDF(*names).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            # The number is passed explicitly, so that Spark does not change it. Spark computes the bounds of the ranges
+            # once. So a lost partition is recomputed identically: the keys are distinct, which determines the position
+            # of each row.
+            ranges = keys.repartitionByRange(self._n_ranges(keys.count()), *names).sortWithinPartitions(*names)
+            self._sorted = ranges.withColumn(ROW_NUMBER, F.monotonically_increasing_id()).persist(
+                StorageLevel.MEMORY_AND_DISK
+            )
+            self._check_order(self._sorted)
+        finally:
+            keys.unpersist()
+
+    def _n_ranges(self, n_keys: int) -> int:
+        """Return the number of partitions to sort keys in: Spark's configured number, or fewer for short tables.
+
+        Each partition costs a task, which takes longer than sorting a few keys.
+        """
+        configured = int(str(self._session.conf.get("spark.sql.shuffle.partitions", "200")))
+        return max(1, min(configured, math.ceil(n_keys / _KEYS_PER_RANGE)))
+
+    def _check_order(self, sorted_keys: DataFrame) -> None:
+        """Count the sorted keys of each partition, and refuse missing and repeated keys."""
         schema = pa.schema([*self._arrow(self.key), (ROW_NUMBER, pa.int64())])
-        order = _aggregate(self._sorted, _workers.CheckOrder(self.key), schema)
+        order = _aggregate(sorted_keys, _workers.CheckOrder(self.key), schema)
         key = ", ".join(map(repr, self.key))
         if order.n_missing:
             raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.version import package_version
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.table_profile import TableProfile
@@ -323,5 +324,5 @@ def versions() -> dict[str, str]:
     import platform
     from importlib.metadata import version
 
-    names = ("isoxide", "scikit-learn", "numpy", "pandas")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    others = {name: version(name) for name in ("scikit-learn", "numpy", "pandas")}
+    return {"python": platform.python_version(), "isoxide": package_version(), **others}

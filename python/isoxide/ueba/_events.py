@@ -11,13 +11,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isoxide._common.format import format_time
+from isoxide._common.version import package_version
 from isoxide.ueba._entity_type import entity_type_of, is_address
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._reasons import TicketReason, reason_text
@@ -302,12 +302,7 @@ def _created(findings: FindingsData) -> pd.Timestamp | None:
 def _product(findings: FindingsData) -> dict[str, str]:
     """Return the product that made the findings, with its version."""
     own = (findings.manifest.get("versions") or {}).get("isoxide")
-    if not isinstance(own, str):
-        try:
-            own = version("isoxide")
-        except PackageNotFoundError:
-            own = "unknown"
-    return {"name": _PRODUCT, "vendor_name": _PRODUCT, "version": own}
+    return {"name": _PRODUCT, "vendor_name": _PRODUCT, "version": own if isinstance(own, str) else package_version()}
 
 
 def _rule_id(findings: FindingsData) -> str:

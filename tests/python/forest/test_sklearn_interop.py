@@ -253,10 +253,12 @@ def ours_and_loaded(name):
 @pytest.mark.parametrize("name", ["default", "bootstrap and columns", "names"])
 def test_shap_values_equal_those_of_scikit_learns_model(name):
     X = FORESTS[name][0][:20]
-    values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(name), fit(SklearnForest, name))]
-    assert np.abs(values[0]).max() > 0
-    np.testing.assert_array_equal(values[0], values[2])
-    np.testing.assert_array_equal(values[1], values[2])
+    ours = fit(IsolationForest, name)
+    models = [fit(SklearnForest, name), *ours_and_loaded(name), ours, pickle.loads(pickle.dumps(ours))]
+    expected, *values = (shap.TreeExplainer(model).shap_values(X) for model in models)
+    assert np.abs(expected).max() > 0
+    for actual in values:
+        np.testing.assert_array_equal(actual, expected)
 
 
 # The converter refuses scikit-learn's forests too if their trees draw columns.
@@ -276,13 +278,11 @@ def test_onnx_models_give_equal_scores(name):
 @pytest.mark.parametrize("name", ["default", "contamination", "missing"])
 def test_treelite_models_give_equal_predictions(name):
     X = FORESTS[name][0].astype(np.float32)
-    predictions = [
-        treelite.gtil.predict(treelite.sklearn.import_model(model), X)
-        for model in (*ours_and_loaded(name), fit(SklearnForest, name))
-    ]
-    assert np.ptp(predictions[0]) > 0
-    np.testing.assert_array_equal(predictions[0], predictions[2])
-    np.testing.assert_array_equal(predictions[1], predictions[2])
+    models = [fit(SklearnForest, name), *ours_and_loaded(name), fit(IsolationForest, name)]
+    expected, *predictions = (treelite.gtil.predict(treelite.sklearn.import_model(model), X) for model in models)
+    assert np.ptp(expected) > 0
+    for actual in predictions:
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_copies_share_the_trees_and_nothing_that_changes():

@@ -47,6 +47,7 @@ def stop_spark():
 def spark_session(folder, master, **settings):
     """Start a session in a new JVM, which looks up no host name and writes into `folder` only; stop it at the end."""
     with pytest.MonkeyPatch.context() as patch:
+        sort_in_ranges(patch)
         try:
             yield start_spark(patch, folder, master, **settings)
         finally:
@@ -61,6 +62,11 @@ def shared_session(folder):
     # The variables are read when the JVM starts.
     with pytest.MonkeyPatch.context() as patch:
         return start_spark(patch, folder, "local[2]")
+
+
+def sort_in_ranges(patch):
+    """Sort the keys of small tables in several ranges too."""
+    patch.setattr("isoxide.spark._engine._KEYS_PER_RANGE", 100)
 
 
 def start_spark(patch, folder, master, **settings):

@@ -15,6 +15,8 @@ def _spark_folder(tmp_path_factory):
 def spark(_spark_folder):
     """Return the session of two cores; it is started again if a module has stopped it."""
     # These modules need PySpark, which other runs of the tests lack.
-    from spark_tables import shared_session
+    from spark_tables import shared_session, sort_in_ranges
 
-    return shared_session(_spark_folder)
+    with pytest.MonkeyPatch.context() as patch:
+        sort_in_ranges(patch)
+        yield shared_session(_spark_folder)

@@ -14,9 +14,11 @@ import pytest
 from pyspark import TaskContext, cloudpickle
 from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812 (its usual name)
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from isoxide import IsolationForest
 from isoxide._partitioned.aggregators import Aggregator
+from isoxide.spark import _engine
 from isoxide.spark._engine import SparkEngine
 from spark_tables import (
     FEATURES,
@@ -174,6 +176,34 @@ def test_rows_are_fetched_by_number_and_numbers_are_found_by_key(spark, seed, n_
         assert table.row_numbers(expected.take(permuted)).tolist() == permuted.tolist()
         all_rows = table.fetch(np.arange(len(expected)), expected.column_names)
     assert_same_table(all_rows, expected)
+
+
+@pytest.mark.parametrize(("keys_per_range", "expected"), [(1_000, 1), (999, 2), (100, 9)])
+def test_short_tables_are_sorted_in_few_partitions(spark, seed, monkeypatch, keys_per_range, expected):
+    monkeypatch.setattr(_engine, "_KEYS_PER_RANGE", keys_per_range)
+    df = shuffled(spark, actor_days(seed, 1_000), seed)
+    with setting(spark, "spark.sql.shuffle.partitions", "9"), closed(SparkEngine(df, order_by=KEY)) as table:
+        assert table.count() == 1_000
+        assert len(table._partitions) == expected
+
+
+def test_keys_are_read_from_the_source_once(spark, seed):
+    """Counting keys, sampling their ranges and sorting them read a copy of the keys, which is freed at the end."""
+    reads = spark.sparkContext.accumulator(0)
+    schema = from_arrow_schema(pa.schema([("id", pa.int64())]))
+
+    def counted(batches):
+        for batch in batches:
+            reads.add(batch.num_rows)
+            yield batch
+
+    df = spark.range(1_000).repartition(3).mapInArrow(counted, schema)
+    persisted = spark.sparkContext._jsc.getPersistentRDDs().size()
+    with closed(SparkEngine(df, order_by=["id"])) as table:
+        assert table.count() == 1_000
+        assert reads.value == 1_000
+        assert spark.sparkContext._jsc.getPersistentRDDs().size() == persisted + 1
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == persisted
 
 
 def test_rows_of_skewed_partitions_are_fetched_in_order(spark, seed):
