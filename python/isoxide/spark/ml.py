@@ -382,7 +382,19 @@ class IsolationForest(
         orderBy: str | Iterable[str] | None = None,
         handleInvalid: str = "keep",
     ) -> IsolationForest:
-        """Set several params, as in the constructor; None leaves a param as it is."""
+        """Set several params; None leaves a param as it is.
+
+        Parameters
+        ----------
+        featuresCol, inputCols, predictionCol, scoreCol, numEstimators, maxSamples, contamination, maxFeatures, \
+bootstrap, randomSeed, orderBy, handleInvalid : object
+            Params of the class.
+
+        Returns
+        -------
+        IsolationForest
+            The estimator.
+        """
         return self._set(**{name: value for name, value in self._input_kwargs.items() if value is not None})
 
     def setNumEstimators(self, value: int) -> IsolationForest:  # noqa: N802
@@ -515,12 +527,24 @@ class IsolationForest(
         return int(summary["least"])
 
     def write(self) -> Writer:
-        """Return the writer; ``write().overwrite().save(path)`` replaces what is there."""
+        """Return the writer, whose ``overwrite().save(path)`` replaces what is there.
+
+        Returns
+        -------
+        pyspark.ml.util.MLWriter
+            Writer for any file system of Spark; ``save(path)`` is its shortcut.
+        """
         return Writer(self)
 
     @classmethod
     def read(cls) -> Reader[IsolationForest]:
-        """Return the reader; ``load(path)`` is its shortcut."""
+        """Return the reader of saved files.
+
+        Returns
+        -------
+        pyspark.ml.util.MLReader
+            Reader, whose ``load(path)`` is the class's own, too.
+        """
         return Reader(cls)
 
 
@@ -664,12 +688,24 @@ class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationF
         return SparkForest(self._sent[2], n_jobs=n_jobs)
 
     def write(self) -> Writer:
-        """Return the writer; ``write().overwrite().save(path)`` replaces what is there."""
+        """Return the writer, whose ``overwrite().save(path)`` replaces what is there.
+
+        Returns
+        -------
+        pyspark.ml.util.MLWriter
+            Writer for any file system of Spark; ``save(path)`` is its shortcut.
+        """
         return Writer(self, self.forest)
 
     @classmethod
     def read(cls) -> Reader[IsolationForestModel]:
-        """Return the reader; ``load(path)`` is its shortcut."""
+        """Return the reader of saved files.
+
+        Returns
+        -------
+        pyspark.ml.util.MLReader
+            Reader, whose ``load(path)`` is the class's own, too.
+        """
         return Reader(cls, cls)
 
 
