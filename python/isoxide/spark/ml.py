@@ -267,7 +267,8 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
                     f"the DataFrame already has a column {taken[name.lower()]!r}; choose another name with {param}"
                 )
             taken[name.lower()] = name
-        return StructType([*schema.fields, *(StructField(name, DoubleType()) for name in new.values())])
+        score = StructField(new["scoreCol"], DoubleType())
+        return StructType([*schema.fields, score, StructField(new["predictionCol"], DoubleType(), nullable=False)])
 
 
 class IsolationForest(

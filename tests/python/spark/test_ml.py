@@ -48,7 +48,15 @@ def assert_transformed(transformed, rows, forest, X, key=KEY):
     assert_array_equal(result["predictedLabel"].to_numpy(), np.where(forest.predict(X) == -1, 1.0, 0.0))
 
 
-@pytest.mark.parametrize(("n_partitions", "skewed"), [(1, False), (2, False), (7, True), (64, True)])
+@pytest.mark.parametrize(
+    ("n_partitions", "skewed"),
+    [
+        pytest.param(1, False, marks=pytest.mark.slow),
+        pytest.param(2, False, marks=pytest.mark.slow),
+        (7, True),
+        pytest.param(64, True, marks=pytest.mark.slow),
+    ],
+)
 def test_forest_and_scores_equal_those_of_memory(spark, seed, n_partitions, skewed):
     rows = actor_days(seed, 600)
     df = shuffled(spark, rows, seed, 2)
@@ -133,6 +141,7 @@ def test_pipelines_are_saved_and_loaded(spark, seed, tmp_path):
         loaded.stages[1].transform(other.transform(df))
 
 
+@pytest.mark.slow
 def test_names_may_be_odd(spark, seed):
     names = ["a.b", "a`b", "a", "A", "", "c1", "values", "features[0]"]
     rng = np.random.default_rng(seed)
@@ -176,6 +185,7 @@ def with_holes(spark, seed):
     return df, table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [{"inputCols": ["x", "n"]}, {"featuresCol": "v"}], ids=["columns", "vectors"])
 def test_missing_values_are_kept_left_out_or_refused(spark, seed, columns):
     df, table = with_holes(spark, seed)
@@ -212,6 +222,7 @@ def test_missing_values_are_kept_left_out_or_refused(spark, seed, columns):
     assert_same_forest(estimator.fit(valid).forest, skipping.forest)
 
 
+@pytest.mark.slow
 def test_vectors_of_other_lengths_are_refused_or_left_out(spark):
     df = spark.createDataFrame(
         [(i, Vectors.dense([1.0 * i] * (2 if i % 10 else 3))) for i in range(40)], ["id", "features"]
@@ -407,6 +418,7 @@ def test_scores_are_the_same_in_pyspark_4_0(spark, seed, fitted, monkeypatch):
     model.setHandleInvalid("keep")
 
 
+@pytest.mark.slow
 def test_fits_release_what_they_cache(spark, fitted):
     df, _, _ = fitted
     before = set(cached(spark))
@@ -435,6 +447,7 @@ class Labelled(Evaluator):
         return row[0]
 
 
+@pytest.mark.slow
 def test_cross_validation_with_an_evaluator_of_ones_own(spark, fitted, tmp_path):
     df, rows, _ = fitted
     estimator = IsolationForest(inputCols=FEATURES, orderBy=KEY, numEstimators=20)
