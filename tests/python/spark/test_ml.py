@@ -87,7 +87,8 @@ def test_params_become_those_of_the_forest(spark, seed):
 
 def vectors(spark, seed, n=200):
     """Return rows with a column of vectors, half of them sparse, and the values as an array."""
-    values = np.random.default_rng(seed).normal(size=(n, 3)).round(1)
+    # A sparse vector has no negative zeros.
+    values = np.random.default_rng(seed).normal(size=(n, 3)).round(1) + 0.0
     values[::5, 1] = np.nan
     data = [
         (i, Vectors.dense(row) if i % 2 else Vectors.sparse(3, {j: x for j, x in enumerate(row) if x != 0}))
