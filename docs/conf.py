@@ -9,6 +9,10 @@ import tomllib
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS / "_ext"))
+
+from light_and_dark import add_dark_thumbnails  # noqa: E402 (its folder has to be on the path)
+
 ROOT = DOCS.parent
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
 
@@ -20,7 +24,7 @@ release = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["pack
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_gallery.gen_gallery"]
 # Links to headings, such as `tables.md#dates-and-times`, work as in the repository's host.
 myst_heading_anchors = 4
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "_ext", "examples"]
 templates_path = ["_templates"]
 
 # The docstrings of members are on the page of their class; types are described in the docstrings, in words.
@@ -42,6 +46,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": ("_repr_html_",),
+    "image_scrapers": ("light_and_dark.scrape",),
     "download_all_examples": False,
     "show_signature": False,
     "plot_gallery": "True",
@@ -50,6 +55,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"isoxide {release}"
+html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_theme_options = {
     "github_url": SOURCE,
     "logo": {"text": "isoxide"},
@@ -99,4 +106,5 @@ def link_included(app: Sphinx, path: Path, name: str, source: list[str]) -> None
 def setup(app: Sphinx) -> None:
     """Connect what Sphinx calls."""
     app.connect("source-read", link_to_repository)
+    app.connect("source-read", add_dark_thumbnails)
     app.connect("include-read", link_included)

@@ -2,7 +2,8 @@
 Read one finding
 ================
 
-The percentiles of the most unusual values of the most abnormal day, and the typical values they are compared with.
+A notebook shows the most abnormal days with their reasons: unusual values, and the typical values that they are
+compared with.
 """
 
 from isoxide import ueba
@@ -12,6 +13,11 @@ from isoxide.displays import FeatureRankDisplay
 mail = load_enron()
 table = ueba.read_table(mail, entity="actor", time="day", exclude="n_prior_days")
 findings = ueba.detect(table, alerts_per_month=10)
+findings
+
+# %%
+# The percentiles of the first one:
+
 FeatureRankDisplay.from_findings(findings, 0)
 
 # %%

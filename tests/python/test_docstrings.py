@@ -14,7 +14,6 @@ import isoxide.displays
 import isoxide.mergeable
 import isoxide.stream
 import isoxide.ueba
-from isoxide._partitioned import table
 
 ROOT = pathlib.Path(__file__).parents[2]
 #: The examples of the engines run in the tests of the engines, which need Spark or dask.
@@ -28,7 +27,7 @@ PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, iso
 DOCUMENTS = sorted(path.name for path in (ROOT / "docs").glob("*.md") if ">>> " in path.read_text(encoding="utf-8"))
 # The tests of Spark run the examples of its page.
 DOCUMENTS.remove("spark.md")
-PUBLIC = [*((module, name) for module in PUBLIC_MODULES for name in module.__all__), (table, "PartitionedTable")]
+PUBLIC = [(module, name) for module in PUBLIC_MODULES for name in module.__all__]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
 

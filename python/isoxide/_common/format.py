@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["format_bytes", "format_share", "format_time", "format_value"]
+__all__ = ["format_bytes", "format_percentile", "format_share", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
@@ -32,6 +32,19 @@ def format_value(value: Any) -> str:
     text = f"{number:.4g}"
     # Numbers up to 1e9 are shown as 123,456.7 rather than as 1.235e+05.
     return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
+
+
+def format_percentile(percentile: float) -> str:
+    """Format a percentile with at most two decimals, rounded down, so that only the highest value of all is at 100.
+
+    Examples
+    --------
+    >>> from isoxide._common.format import format_percentile
+    >>> [format_percentile(percentile) for percentile in (99.999, 100.0, 12.5, float("nan"))]
+    ['99.99', '100', '12.5', '-']
+    """
+    # The summand undoes rounding in the last bit, which could move 99.5 to 99.49.
+    return "-" if math.isnan(percentile) else f"{math.floor(percentile * 100 + 1e-9) / 100:g}"
 
 
 def format_share(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Version of the package."""
+"""Version of the package, also if it is used without being installed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
+from isoxide._common import html
 from isoxide._common.format import format_share, format_value
 from isoxide._common.imports import import_optional
 from isoxide._common.messages import did_you_mean
@@ -25,8 +25,8 @@ ANOMALOUS_SIGN: dict[str, int] = {"log2": 1, "path_length": -1}
 #: What one unit of each scale means.
 UNITS: dict[str, str] = {"log2": "doublings of the anomaly score", "path_length": "splits of the mean path length"}
 
-#: Rows and features that the HTML of an explanation shows.
-_SHOWN_ROWS, _SHOWN_FEATURES = 10, 5
+#: Number of features that the HTML of an explanation shows.
+_SHOWN_FEATURES = 5
 
 
 class Explanation:
@@ -351,27 +351,31 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """Return a table of the first rows with their largest contributions, for notebooks."""
-        order = np.atleast_2d(self.order)[:_SHOWN_ROWS, :_SHOWN_FEATURES]
-        rows = np.atleast_2d(self._values)[: len(order)]
-        indices = None if self._indices is None else np.atleast_2d(self._indices)[: len(order)]
-        shares = np.atleast_2d(self.share())[: len(order)]
-        data = np.atleast_2d(self._dense_data(_SHOWN_ROWS))
-        labels = self.row_labels[: len(order)]
-        lines = []
-        for i, positions in enumerate(order):
-            cells = []
+        # Ordering all rows can take long.
+        first = self if self._values.ndim == 1 else self[: html.MAX_ROWS]
+        order = np.atleast_2d(first.order)[:, :_SHOWN_FEATURES]
+        values, shares, data = map(np.atleast_2d, (first._values, first.share(), first._dense_data()))
+        indices = None if first._indices is None else np.atleast_2d(first._indices)
+        rows: list[list[str | html.Cell]] = []
+        for i, (label, positions) in enumerate(zip(first.row_labels, order, strict=True)):
+            row: list[str | html.Cell] = [str(label)]
             for j in positions:
-                feature = self._feature_names[j if indices is None else indices[i, j]]
-                value, contribution = format_value(data[i, j]), f"{rows[i, j]:+.3f} ({format_share(shares[i, j])})"
-                cells.append(f"<td>{html.escape(feature)} = {value}<br>{contribution}</td>")
-            lines.append(f"<tr><th>{html.escape(str(labels[i]))}</th>{''.join(cells)}</tr>")
-        heading = "".join(f"<th>{position + 1}.</th>" for position in range(order.shape[1]))
-        left_out = len(self) - len(order)
-        more = f"<p>and {left_out} more row{'s' * (left_out != 1)}</p>" if left_out else ""
-        return (
-            f"<p>{html.escape(repr(self))}<br>feature = value, contribution in {UNITS[self._output]} and share of what "
-            f"makes the row anomalous</p><table><thead><tr><th>row</th>{heading}</tr></thead>"
-            f"<tbody>{''.join(lines)}</tbody></table>{more}"
+                name = self._feature_names[j if indices is None else indices[i, j]]
+                contribution = f"{values[i, j]:+.3f} ({format_share(shares[i, j])})"
+                row.append(
+                    html.Cell(f"{html.shortened(name)} = {format_value(data[i, j])}", contribution, shares[i, j])
+                )
+            rows.append(row)
+        n_rows, n_features = len(self), len(self._feature_names)
+        kept = "" if self._indices is None else f", of which the top {self._values.shape[-1]} of each row are kept"
+        return html.block(
+            html.heading("Explanation", f"{n_rows:,} row{'s' * (n_rows != 1)}, {n_features:,} features{kept}"),
+            html.note(
+                f"Under each feature with its value: its contribution in {UNITS[self._output]}, and its share in what "
+                "makes the row anomalous. The most anomalous contribution is first."
+            ),
+            html.table(["row", *(f"{position + 1}." for position in range(order.shape[1]))], rows),
+            html.note(html.shown_of(n_rows, "rows")),
         )
 
     def _toward_anomalous(self) -> NDArray[np.float64]:
@@ -394,10 +398,9 @@ class Explanation:
                 "largest of each row; call explain without top"
             )
 
-    def _dense_data(self, n_rows: int | None = None) -> NDArray[Any]:
-        """Return the values of the features as an array, of the first rows only if a number is given."""
-        data = self._data if n_rows is None or self._values.ndim == 1 else self._data[:n_rows]
-        return cast("NDArray[Any]", data.toarray() if scipy.sparse.issparse(data) else data)
+    def _dense_data(self) -> NDArray[Any]:
+        """Return the values of the features as an array."""
+        return cast("NDArray[Any]", self._data.toarray() if scipy.sparse.issparse(self._data) else self._data)
 
 
 def _checked_rows(key: Any) -> Any:

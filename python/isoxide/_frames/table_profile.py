@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from isoxide._common import html
+
 __all__ = ["TableProfile"]
 
 #: Maximum number of names in a warning, and of columns in the lists of features and of columns left out.
@@ -178,29 +180,64 @@ class TableProfile:
         """
         return asdict(self)
 
+    def __repr__(self) -> str:
+        n_warnings = len(self.warnings)
+        return f"TableProfile({self._summary()}, {n_warnings:,} warning{'s' * (n_warnings != 1)})"
+
     def __str__(self) -> str:
-        lines = [
-            f"{_number(self.n_rows, 'row')} of {_number(self.n_entities, 'entity', 'entities')} on "
-            f"{_number(self.n_days, 'day')} ({' to '.join(dict.fromkeys([self.first_day, self.last_day]))}), "
-            f"{_number(self.n_features, 'feature')}"
-        ]
+        lines = [self._summary()]
         if self.n_duplicates:
             lines.append(f"{self.n_duplicates:,} of {self.n_read:,} rows read were duplicates and dropped")
         lines.append(f"features: {_listed(self.features, _MAX_COLUMNS)}")
         if self.left_out:
-            by_reason: dict[str, list[str]] = {}
-            for name, reason in self.left_out.items():
-                by_reason.setdefault(reason, []).append(name)
-            groups = [f"{_listed(names, _MAX_COLUMNS)} ({reason})" for reason, names in by_reason.items()]
+            groups = [f"{_listed(names, _MAX_COLUMNS)} ({reason})" for reason, names in self._left_out_by_reason()]
             lines.append(f"left out: {_listed(groups, _MAX_COLUMNS)}")
-        if self.nan_share:
-            worst = max(self.nan_share, key=self.nan_share.__getitem__)
-            lines.append(
-                f"{_counted(self.nan_share, 'has', 'have')} missing values, most of all {worst} "
-                f"({self.nan_share[worst]:.1%})"
-            )
+        lines += filter(None, [self._missing_values()])
         lines += [f"note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the same facts as a table, for notebooks."""
+        duplicates = f"{self.n_duplicates:,} of {self.n_read:,} rows read" if self.n_duplicates else ""
+        left_out = self._left_out_by_reason()
+        return html.block(
+            html.heading("TableProfile", self._summary()),
+            html.facts(
+                [
+                    ("features", html.names_text(self.features)),
+                    ("duplicates dropped", duplicates),
+                    ("missing values", self._missing_values()),
+                    *((f"left out: {reason}", html.names_text(names)) for reason, names in left_out[: html.MAX_ROWS]),
+                ]
+            ),
+            html.note(html.shown_of(left_out, "reasons")),
+            html.items(self.warnings, "warnings"),
+        )
+
+    def _summary(self) -> str:
+        """Return the numbers of rows, entities, days and features in words."""
+        return (
+            f"{_number(self.n_rows, 'row')} of {_number(self.n_entities, 'entity', 'entities')} on "
+            f"{_number(self.n_days, 'day')} ({' to '.join(dict.fromkeys([self.first_day, self.last_day]))}), "
+            f"{_number(self.n_features, 'feature')}"
+        )
+
+    def _left_out_by_reason(self) -> list[tuple[str, list[str]]]:
+        """Return the reasons for which columns are left out, each with the names of these columns."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            by_reason.setdefault(reason, []).append(name)
+        return list(by_reason.items())
+
+    def _missing_values(self) -> str:
+        """Return how many features have missing values, and which one has most; an empty text if none has any."""
+        if not self.nan_share:
+            return ""
+        worst = max(self.nan_share, key=self.nan_share.__getitem__)
+        return (
+            f"{_counted(self.nan_share, 'has', 'have')} missing values, most of all {worst} "
+            f"({self.nan_share[worst]:.1%})"
+        )
 
 
 def _counted(names: Collection[str], verb: str, plural_verb: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isoxide._common.progress import Progress
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.model_options import ModelOptions
 from isoxide._ranks.options import RankOptions
@@ -42,6 +43,12 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
     timezone : str, optional
         Time zone that decides the day of each time, such as ``"Europe/Oslo"``. By default each time keeps the day in
         the source.
+    progress : bool or callable, default=False
+        Whether to show a progress bar of tqdm with the number of steps: below the cell of a notebook, otherwise on
+        standard error. A step is a pass over the table, or finding its number of rows. A function is called instead as
+        each step begins, with the name of the step (text), the number of finished steps, and None, since the number of
+        all steps depends on the rows; at the end it is called with ``"done"`` and the number of all steps twice. An
+        error that it raises ends the call. The findings do not depend on it.
     """
 
     entity: str
@@ -51,6 +58,7 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
     exclude: str | Iterable[str] | None = None
     time_format: str | None = None
     timezone: str | None = None
+    progress: Progress = False
 
     def __post_init__(self) -> None:
         _keep_patterns(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from isoxide._common import html
 from isoxide._common.options import takes
 from isoxide._common.patterns import name_list
+from isoxide._common.progress import steps
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.explain import check_output, check_top
 from isoxide._frames.features import need_column, roles_of_features
@@ -22,6 +24,7 @@ from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.importance import importance
 from isoxide._partitioned.options import PartitionedDetectOptions, PartitionedModelOptions
+from isoxide._partitioned.reported import ReportedPasses
 from isoxide._partitioned.row_columns import ExplanationColumns, RowColumns, ScoreColumns
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
@@ -87,6 +90,26 @@ class PartitionedTable(ABC):
             if key in existing:
                 raise ValueError(f"{table_name} already has a column {existing[key]!r}; {added.remedy}")
             existing[key] = name
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return facts about the source by name, for notebooks; no rows are read for them."""
+        return []
+
+    def _columns(self) -> Mapping[str, str] | None:
+        """Return the type of each column by its name, or None if rows would have to be read to know the columns."""
+        return None
+
+    def _repr_html_(self) -> str:
+        """Return the source and its columns as a table, for notebooks; no rows are read."""
+        columns = self._columns()
+        summary = "read partition by partition; no rows have been read to show this"
+        rows = [] if columns is None else list(columns.items())[: html.MAX_ROWS]
+        return html.block(
+            html.heading(type(self).__name__, summary if columns is None else f"{len(columns):,} columns, {summary}"),
+            html.facts(self._facts()),
+            html.table(["column", "type"], rows) if rows else html.Html(""),
+            html.note(html.shown_of(len(columns or ()), "columns")),
+        )
 
     def _in_memory(self, rows: Any) -> Any:
         """Return the rows in memory; an engine computes them first if they are one of its own frames."""
@@ -428,7 +451,7 @@ class PartitionedTable(ABC):
         Raises
         ------
         ImportError
-            If pandas is not installed.
+            If pandas is not installed, or `progress` is True and tqdm is not.
         ValueError
             If there are more than a million anomalies, a column is missing, a time cannot be read, an argument is out
             of range, or the rows have no fixed order.
@@ -472,8 +495,12 @@ class PartitionedTable(ABC):
         from isoxide._partitioned import detect
 
         roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
-        with self._open(roles, order_by=(options.entity, options.time)) as engine:
-            return detect.detect(engine, options, self._n_jobs)
+        with (
+            self._open(roles, order_by=(options.entity, options.time)) as engine,
+            steps(options.progress, None, "detect") as step,
+        ):
+            reported = engine if options.progress is False else ReportedPasses(engine, step)
+            return detect.detect(reported, options, self._n_jobs)
 
     @takes(PartitionedModelOptions)
     def fit_model(self, options: PartitionedModelOptions) -> Model:
@@ -568,3 +595,7 @@ def roles_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), argument: s
 def forest_features(forest: IsolationForest) -> list[str]:
     """Return the feature names of a forest, or an empty list if it was fitted without names."""
     return list(getattr(forest, "feature_names_in_", ()))
+
+
+# Messages and the documentation contain the public module's name, so that private modules can move.
+PartitionedTable.__module__ = "isoxide.stream"

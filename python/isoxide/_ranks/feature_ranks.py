@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from isoxide._common import html
+from isoxide._common.format import format_percentile, format_value
 from isoxide._common.patterns import check_known, name_list, select
 from isoxide._frames.row_labels import import_pandas, make_frame
 from isoxide._frames.tables import Table
 from isoxide._ranks.dtypes import Ranks
+
+#: Number of features that the HTML of ranks shows.
+_SHOWN_FEATURES = 5
+#: Words for the side of the reference that a value is on.
+_SIDES = {1: ", high", -1: ", low", 0: ""}
 
 
 class FeatureRanks:
@@ -116,9 +123,7 @@ class FeatureRanks:
         order, and features with the percentile NaN come last.
         """
         if self._order is None:
-            # lexsort is stable, and its last key is the primary one.
-            missing, last = np.isnan(self._percentiles), np.broadcast_to(self._last, self._percentiles.shape)
-            order = np.lexsort((-self._percentiles, last, missing), axis=-1)
+            order = _ordered(self._percentiles, self._last)
             order.flags.writeable = False
             self._order = order
         return self._order
@@ -128,6 +133,32 @@ class FeatureRanks:
 
     def __repr__(self) -> str:
         return f"FeatureRanks({len(self)} rows, {len(self._features)} features)"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first rows with their most unusual features, for notebooks."""
+        # Ordering all rows can take as long as ranking them.
+        order = _ordered(self._percentiles[: html.MAX_ROWS], self._last)[:, :_SHOWN_FEATURES]
+        labels = range(len(order)) if self._index is None else self._index[: len(order)]
+        rows: list[list[str | html.Cell]] = []
+        for i, (label, features) in enumerate(zip(labels, order, strict=True)):
+            row: list[str | html.Cell] = [str(label)]
+            for j in features:
+                percentile = self._percentiles[i, j]
+                shown = "no rank" if np.isnan(percentile) else format_percentile(percentile)
+                text = f"{html.shortened(self._features[j])} = {_value_text(self._scalars[i][j])}"
+                row.append(html.Cell(text, f"{shown}{_SIDES[int(self._directions[i, j])]}", percentile / 100))
+            rows.append(row)
+        return html.block(
+            html.heading(
+                "FeatureRanks", f"{len(self):,} row{'s' * (len(self) != 1)}, {len(self._features):,} features"
+            ),
+            html.note(
+                "Under each feature with its value: its percentile from 0 to 100 among the reference, and its side. "
+                "The most unusual feature is first."
+            ),
+            html.table(["row", *(f"{position + 1}." for position in range(order.shape[1]))], rows),
+            html.note(html.shown_of(len(self), "rows")),
+        )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is None:  # NumPy 1 does not know this value
@@ -322,6 +353,20 @@ def feature_ranks(
         _is_last(names, rank_last),
         backend=rows.backend,
     )
+
+
+def _value_text(value: Any) -> str:
+    """Return a value as text; numbers that are no floats, such as decimals and large integers, as they are."""
+    try:
+        return format_value(value)
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
+
+
+def _ordered(percentiles: NDArray[np.float64], last: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the indices of the features of each row, as `FeatureRanks.order` describes."""
+    # lexsort is stable, and its last key is the primary one.
+    return np.lexsort((-percentiles, np.broadcast_to(last, percentiles.shape), np.isnan(percentiles)), axis=-1)
 
 
 def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:

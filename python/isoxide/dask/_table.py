@@ -70,6 +70,12 @@ class DaskTable(PartitionedTable):
     def __repr__(self) -> str:
         return f"<DaskTable of {len(self._frame.columns)} columns in {self._frame.npartitions} partitions>"
 
+    def _facts(self) -> list[tuple[str, str]]:
+        return [("partitions", f"{self._frame.npartitions:,}")]
+
+    def _columns(self) -> dict[str, str]:
+        return {str(name): str(dtype) for name, dtype in self._frame.dtypes.items()}
+
 
 def table(ddf: Any) -> DaskTable:
     """Make a partitioned table of a Dask frame.

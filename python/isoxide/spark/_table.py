@@ -79,6 +79,12 @@ class SparkTable(PartitionedTable):
             f"<SparkTable of {len(self._frame.columns)} columns, ordered by {', '.join(self._order_by) or 'nothing'}>"
         )
 
+    def _facts(self) -> list[tuple[str, str]]:
+        return [("ordered by", ", ".join(self._order_by) or "nothing")]
+
+    def _columns(self) -> dict[str, str]:
+        return dict(self._frame.dtypes)
+
 
 def table(df: DataFrame, *, order_by: str | Iterable[str] | None = None) -> SparkTable:
     """Make a partitioned table of a DataFrame.

@@ -185,6 +185,14 @@ class StreamTable(PartitionedTable):
     def __repr__(self) -> str:
         return f"<StreamTable of {_source_name(self._source)}>"
 
+    def _facts(self) -> list[tuple[str, str]]:
+        return [("source", _source_name(self._source))]
+
+    def _columns(self) -> dict[str, str] | None:
+        # Other sources have to read rows to know the types.
+        schema = getattr(self._source, "schema", None)
+        return {field.name: str(field.type) for field in schema} if isinstance(schema, pa.Schema) else None
+
 
 def open(
     source: Any,

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common import html
+from isoxide._common.format import format_value
 from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._table import FeatureTable
@@ -67,6 +69,41 @@ class Calibration:
     threshold: float | None = None
     contamination: float | None = None
     anomaly_scores: NDArray[np.float64] = field(repr=False, kw_only=True)
+
+    def _repr_html_(self) -> str:
+        """Return the threshold and the rows of several numbers of alerts per month, for notebooks."""
+        n, n_days = len(self.scores), self.table.profile.n_period_days
+        names = ("alerts_per_month", "threshold", "rows", "share", "note")
+        amounts = self.amounts()
+        lines = list(zip(*(amounts[name].tolist() for name in names), strict=True))
+        chosen = ""
+        if self.threshold is not None and self.anomaly_threshold is not None:
+            chosen = (
+                f"Chosen: {int(np.count_nonzero(self.scores <= self.threshold)):,} rows, whose score is at most "
+                f"{format_value(self.threshold)} (anomaly score above {format_value(self.anomaly_threshold)})."
+            )
+        return html.block(
+            html.heading("Calibration", f"{n:,} rows on {n_days:,} day{'s' * (n_days != 1)}, {self.forest!r}"),
+            html.note(
+                "Threshold: the anomaly score from 0 to 1 that the rows are above; 0.5 is an average row. Months have "
+                "30.4 days."
+            ),
+            html.table(
+                [
+                    html.Number("alerts per month"),
+                    html.Number("threshold"),
+                    html.Number("rows"),
+                    html.Number("share of all rows"),
+                ],
+                [
+                    [f"{per_month:g}", f"{high:.4f}", f"{rows:,}", f"{share:.2%}"]
+                    for per_month, high, rows, share, _ in lines
+                ],
+            ),
+            html.items([f"{per_month:g} per month: {warning}" for per_month, *_, warning in lines if warning]),
+            html.note(chosen),
+            html.note("amounts() shows other numbers, and plot() draws the scores."),
+        )
 
     @property
     def anomaly_threshold(self) -> float | None:

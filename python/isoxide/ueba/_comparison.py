@@ -20,9 +20,11 @@ from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
+from isoxide._common import html
 from isoxide._common.format import format_value
 from isoxide._frames.times import days_of
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._findings_html import findings_table
 from isoxide.ueba._identifiers import time_text
 from isoxide.ueba._review import AGAIN, NEW, STATES, STRONGER
 from isoxide.ueba._selection import split, whole
@@ -112,9 +114,32 @@ class Comparison(Generic[F]):
         }
 
     def __str__(self) -> str:
+        return "\n".join([self._counts_text(), *(f"changed: {change}" for change in self.changes)])
+
+    def _repr_html_(self) -> str:
+        """Return the first findings with their states, the first ones that are gone, and changes, for notebooks."""
+        gone = self.gone.head(html.MAX_ROWS)
+        names = ("entity", "time", "anomaly_score", "reason")
+        rows = [
+            ["-" if pd.isna(entity) else str(entity), str(time), f"{score:.4f}", str(reason)]
+            for entity, time, score, reason in zip(*(gone[name].tolist() for name in names), strict=True)
+        ]
+        columns = [self.findings.entity, self.findings.time, html.Number("anomaly score"), "gone, because"]
+        return html.block(
+            html.heading("Comparison", self._counts_text()),
+            html.note(
+                "Anomaly score from 0 to 1: the higher, the more abnormal. State: in comparison with the earlier run."
+            ),
+            findings_table(self.findings) if len(self.findings) else html.Html(""),
+            html.note(html.shown_of(len(self.findings), "findings")),
+            html.table(columns, rows) if rows else html.Html(""),
+            html.note(html.shown_of(len(self.gone), "findings that are gone")),
+            html.items([f"changed: {change}" for change in self.changes], "changes"),
+        )
+
+    def _counts_text(self) -> str:
         counts = ", ".join(f"{n:,} {state}" for state, n in self.counts().items())
-        hidden = f"; {self.findings.n_hidden:,} hidden by decisions" if self.findings.n_hidden else ""
-        return "\n".join([f"{counts}{hidden}", *(f"changed: {change}" for change in self.changes)])
+        return f"{counts}{f'; {self.findings.n_hidden:,} hidden by decisions' if self.findings.n_hidden else ''}"
 
 
 def _renamed(row: dict[Any, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoxide._common import html
 from isoxide._common.files import read_file
 from isoxide._common.stores import Location, located, on_this_machine
 from isoxide.ueba._decision import Decision
@@ -62,8 +63,35 @@ class Decisions:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __repr__(self) -> str:
+        source = "" if self.source is None else f", source={self.source!r}"
+        return f"Decisions({len(self.entries):,} of which {len(self.current):,} are not replaced{source})"
+
     def __iter__(self) -> Iterator[Decision]:
         return iter(self.entries)
+
+    def _repr_html_(self) -> str:
+        """Return the first decisions that no later one replaces as a table, for notebooks."""
+        current, n = self.current, len(self.entries)
+        source = f", read from {self.source}" if self.source else ""
+        return html.block(
+            html.heading("Decisions", f"{n:,} decision{'s' * (n != 1)}, {len(current):,} of them not replaced{source}"),
+            html.table(
+                ["about", "status", "until", "features", "by", "note"],
+                [
+                    [
+                        decision.named(),
+                        decision.status,
+                        "" if decision.until is None else decision.until.isoformat(),
+                        html.names_text(decision.features, 2) or "all",
+                        decision.who,
+                        decision.note,
+                    ]
+                    for decision in current[: html.MAX_ROWS]
+                ],
+            ),
+            html.note(html.shown_of(current, "decisions")),
+        )
 
     @property
     def current(self) -> list[Decision]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isoxide._common.options import takes
+from isoxide._common.progress import Progress, Step, steps
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.options import RankOptions
@@ -51,10 +52,16 @@ class DetectOptions(RankOptions, AnomalyOptions):
         other features at or above the 99th and the 95th percentile.
     n_jobs : int, optional
         Number of threads; None means all cores.
+    progress : bool or callable, default=False
+        Whether to show a progress bar of tqdm: below the cell of a notebook, otherwise on standard error. A function is
+        called instead as each step begins, with the name of the step (text), the number of finished steps, and the
+        number of all steps; at the end it is called with ``"done"`` and the number of all steps twice. An error that it
+        raises ends the call. The findings do not depend on it.
     """
 
     rules: Iterable[Rule] | None = None
     n_jobs: int | None = None
+    progress: Progress = False
 
 
 @takes(DetectOptions)
@@ -79,6 +86,10 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     ValueError
         If a column has the name of a column that findings add, a feature has infinite values, or an argument is out
         of range.
+    TypeError
+        If an argument has the wrong type, such as a `progress` that is neither a bool nor a function.
+    ImportError
+        If `progress` is True, and tqdm is not installed.
 
     Warns
     -----
@@ -97,6 +108,12 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
+    with steps(options.progress, 4, "detect") as step:
+        return _detect(table, options, step)
+
+
+def _detect(table: FeatureTable, options: DetectOptions, step: Step) -> Findings:
+    """Return the findings, and begin four steps."""
     check_amount(
         options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold, options.top
     )
@@ -115,6 +132,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     rules = rules_or_default(options.rules, rank_options)
     qs = quantiles_of_rules(rules)
     notes = small_table_notes(len(table), options.forest)
+    step("fitting the forest")
     forest, contamination = options.forest, options.contamination
     if options.top is not None:
         contamination = share_of_top(options.top, len(table))
@@ -135,6 +153,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     forest = fitted(table, forest, contamination=contamination, random_state=options.random_state, n_jobs=n_jobs)
     if options.anomaly_threshold is not None:
         forest.offset_ = np.float64(-options.anomaly_threshold)
+    step("scoring the rows")
     anomaly_scores = -forest.score_samples(table.X)
     # These are the values of `decision_function`.
     scores = -anomaly_scores - forest.offset_
@@ -142,6 +161,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         check_share_above(float(np.mean(scores < 0)), options.anomaly_threshold)
     anomalies = np.flatnonzero(scores < 0)
     anomalies = anomalies[order_of_findings(scores[anomalies], table.frame[table.time].to_numpy()[anomalies])]
+    step("ranking the findings")
     features = list(table.features)
     statistics = TableQuantiles(table.X, qs)
     ranks = rank_rows(
@@ -179,4 +199,5 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
         entity_scores=entity_scores_of(entities, table.days, anomaly_scores, entities.iloc[anomalies]),
     )
+    step("explaining the findings")
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)

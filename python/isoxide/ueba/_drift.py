@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common import html
 from isoxide._common.format import format_value
 from isoxide.ueba._distributions import Distribution
 from isoxide.ueba._model_data import FeatureFacts, ModelData
@@ -128,21 +129,60 @@ class Drift:
         }
 
     def __str__(self) -> str:
-        low, high = self.expected_above
-        lines = [f"drift: {self.verdict}", *(f"  {reason}" for reason in self.reasons)]
-        lines.append(
-            f"{self.rows:,} rows on {self.days:,} {'day' if self.days == 1 else 'days'}: {self.above:,} above the "
-            f"threshold, {low:,} to {high:,} expected; {len(self.new_entities):,} new and "
-            f"{len(self.vanished_entities):,} vanished entities"
-        )
-        worst = self.features.sort_values("psi", ascending=False, kind="stable").head(N_WORST)
-        for name, row in worst.iterrows():
+        lines = [f"drift: {self.verdict}", *(f"  {reason}" for reason in self.reasons), self._counts()]
+        for name, row in self._most_drifted(N_WORST).iterrows():
             lines.append(
                 f"  {name}: PSI {row['psi']:.3f}, median {format_value(row['median'])} "
                 f"(model: {format_value(row['model_median'])}), zeros {row['zero_share']:.0%} "
                 f"({row['model_zero_share']:.0%}), missing {row['nan_share']:.0%} ({row['model_nan_share']:.0%})"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the verdict, its reasons, and the features that drifted most, for notebooks."""
+        columns = [
+            "feature",
+            html.Number("PSI"),
+            html.Number("chance"),
+            html.Number("median"),
+            html.Number("zeros"),
+            html.Number("missing"),
+        ]
+        rows: list[list[str | html.Cell]] = [
+            [
+                str(name),
+                f"{row['psi']:.3f}",
+                f"{row['chance']:.3f}",
+                html.Cell(format_value(row["median"]), f"before: {format_value(row['model_median'])}"),
+                html.Cell(f"{row['zero_share']:.0%}", f"before: {row['model_zero_share']:.0%}"),
+                html.Cell(f"{row['nan_share']:.0%}", f"before: {row['model_nan_share']:.0%}"),
+                str(row["verdict"]),
+            ]
+            for name, row in self._most_drifted(html.MAX_ROWS).iterrows()
+        ]
+        return html.block(
+            html.heading("Drift", f"{self.verdict}; {self._counts()}"),
+            html.items(self.reasons, "reasons"),
+            html.note(
+                f"PSI, the population stability index: 0 without drift, from {WATCH:g} on watched, from {RETRAIN:g} on "
+                "a reason to train again, unless chance alone reaches it. Before: in the training rows."
+            ),
+            html.table([*columns, "verdict"], rows),
+            html.note(html.shown_of(len(self.features), "features")),
+        )
+
+    def _counts(self) -> str:
+        """Return the numbers of rows, findings and entities in words."""
+        low, high = self.expected_above
+        return (
+            f"{self.rows:,} rows on {self.days:,} {'day' if self.days == 1 else 'days'}: {self.above:,} above the "
+            f"threshold, {low:,} to {high:,} expected; {len(self.new_entities):,} new and "
+            f"{len(self.vanished_entities):,} vanished entities"
+        )
+
+    def _most_drifted(self, n: int) -> pd.DataFrame:
+        """Return the lines of the features with the highest index."""
+        return self.features.sort_values("psi", ascending=False, kind="stable").head(n)
 
 
 def drift_of(

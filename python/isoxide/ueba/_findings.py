@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from isoxide._common.files import replace_file
+from isoxide._common.notebook import show_page
 from isoxide._common.stores import located
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
@@ -22,6 +23,8 @@ from isoxide.ueba._decisions import Decisions
 from isoxide.ueba._events import ecs_events, ocsf_events, to_ndjson
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._findings_html import findings_html
+from isoxide.ueba._page_texts import text_of
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._reranking import rerank
 from isoxide.ueba._review import DEFAULT_CUTOFF
@@ -124,7 +127,8 @@ class Findings(FindingsData):
     """
 
     def _repr_html_(self) -> str:
-        return self.frame.head(10).to_html()
+        """Return a table of the first findings with their reasons, for notebooks."""
+        return findings_html(self)
 
     def join(
         self, users: Any, on: str | None = None, columns: Iterable[str] | None = None, *, sep: str | None = None
@@ -627,12 +631,83 @@ class Findings(FindingsData):
         ValueError
             If `link` is not a web address, or has an unknown placeholder.
         """
+        return _return_or_write(self._page(cutoff, always_show, title, link, drift), path, filesystem)
+
+    def show(
+        self,
+        *,
+        cutoff: float = 99.0,
+        always_show: Iterable[str] | None = None,
+        title: str | None = None,
+        link: str | None = None,
+        drift: Drift | None = None,
+        height: int = 600,
+    ) -> None:
+        """Show the report in the output of a notebook's cell: the page of `to_html`, in a frame.
+
+        The page needs no network, and stays in the notebook's file and in what nbconvert makes of it. It has its own
+        style and scripts, which can neither read nor change anything of the notebook. Outside of a notebook, and for a
+        page of more than 5 MB, a message says what to do instead. This needs Jinja2.
+
+        Parameters
+        ----------
+        cutoff : float, default=99.0
+            Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
+            most unusual one is listed.
+        always_show : list of str, optional
+            Names or patterns of features that are listed whenever they are above zero. By default this is
+            ``is_weekend``, or no feature if the findings were made with ``domain_defaults=False``.
+        title : str, optional
+            Title of the page. By default it gives the first and the last day of the table.
+        link : str, optional
+            Template of a link from each finding to another system, as in `to_html`, such as
+            ``"https://siem.example/?u={entity}&d={day}"``.
+        drift : Drift, optional
+            Report on drift that the page shows unless its verdict is "ok". By default it is the one that
+            `Model.detect` recorded in the manifest.
+        height : int, default=600
+            Height of the frame in pixels, at least 1.
+
+        Raises
+        ------
+        ImportError
+            If Jinja2 is not installed.
+        TypeError
+            If `link` is not text, or `height` is not an integer.
+        ValueError
+            If `link` is not a web address or has an unknown placeholder, or `height` is below 1.
+
+        See Also
+        --------
+        to_html : Return the page, or write it to a file.
+
+        Examples
+        --------
+        >>> from isoxide import ueba
+        >>> from isoxide.datasets import load_enron
+        >>> table = ueba.read_table(load_enron(), entity="actor", time="day")
+        >>> findings = ueba.detect(table, contamination=0.001)
+        >>> findings.show()
+        This is no notebook, so no page can be shown. Write it with to_html("report.html"), and open the file.
+        """
+        page = self._page(cutoff, always_show, title, link, drift)
+        n = len(self)
+        name = text_of(title) if title else f"Report of {n:,} finding{'s' * (n != 1)}"
+        show_page(page, name, height=height, remedy='Write it with to_html("report.html"), and open the file.')
+
+    def _page(
+        self,
+        cutoff: float,
+        always_show: Iterable[str] | None,
+        title: str | None,
+        link: str | None,
+        drift: Drift | None,
+    ) -> str:
         from isoxide.ueba import _page
 
         selected = self._selected_for_report(cutoff, always_show)
         summary = None if drift is None else drift.summary()
-        page = _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
-        return _return_or_write(page, path, filesystem)
+        return _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
 
 
 def _check_cutoff(cutoff: float) -> None:

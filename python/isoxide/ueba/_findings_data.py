@@ -279,7 +279,10 @@ class FindingsData:
             Texts such as ``"1 in 7,300"``: one row in 7,300 of the reference scores as high. The text is ``"-"`` if the
             findings come from a file of an early version.
         """
-        n_as_high = self.frame["rows_as_high"]
+        return self._rarity_texts(slice(None))
+
+    def _rarity_texts(self, rows: slice) -> list[str]:
+        n_as_high = self.frame["rows_as_high"].iloc[rows]
         return ["-" if pd.isna(n) else rarity_text(int(n), self.n_reference) for n in n_as_high]
 
     def comparison_table(self, number: int) -> pd.DataFrame:
@@ -473,16 +476,16 @@ class FindingsData:
         remarks = self._size_remarks(self.review.cutoff)
         return ["" if remark is None else remark_text(remark, unit, j, name) for remark in remarks]
 
-    def _leading_reasons(self) -> list[list[TicketReason]]:
-        """Return the leading reasons of each finding, the most important one first."""
+    def _leading_reasons(self, rows: slice = slice(None)) -> list[list[TicketReason]]:
+        """Return the leading reasons of each of the given findings, the most important one first."""
         return leading_reasons(
             self.features,
-            values=self.values,
-            typical=self.typical("median"),
-            percentiles=self.percentiles,
-            directions=self.directions,
-            order=self.order,
-            shares=self.shares,
+            values=self.values[rows],
+            typical=self.typical("median")[rows],
+            percentiles=self.percentiles[rows],
+            directions=self.directions[rows],
+            order=self.order[rows],
+            shares=None if self.explained is None else self.explained.shares(rows),
             families=[] if self.explained is None else self.explained.families,
             flags=self._flag_positions,
         )

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from isoxide._common import html
 from isoxide._common.options import takes
+from isoxide._common.progress import Progress, steps
 from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.dtypes import native
@@ -38,6 +40,7 @@ from isoxide.ueba._model_settings import ModelSettings, settings_of
 from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, has_zone, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._sentences import entities_word
 from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._size import SizeBands, asks_for_size, size_of_frame
 from isoxide.ueba._table import FeatureTable
@@ -137,6 +140,29 @@ class Model:
         return (
             f"Model({self.id}, {training.rows:,} rows, {len(self.features)} features, {training.first_day} to "
             f"{training.last_day}, threshold {self.threshold:.4f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the facts about the model and its training as a table, for notebooks."""
+        training, settings = self._data.training, self._data.settings
+        n_features, forest = len(self.features), self.forest
+        size = self._data.size
+        groups = f"rows of similar {size.feature}" if size is not None else settings.peers or ""
+        return html.block(
+            html.heading("Model", f"{self.id}, {training.rows:,} rows, {n_features:,} features"),
+            html.facts(
+                [
+                    ("trained on", f"{training.first_day} to {training.last_day}: {training.days:,} days"),
+                    (entities_word(self.entity), f"{training.entities:,}"),
+                    ("source", training.source or ""),
+                    ("threshold", f"anomaly score {self.threshold:.4f} (from 0 to 1: the higher, the more abnormal)"),
+                    ("rows above it", f"{self.n_above:,} of the training rows, {self.n_above / training.rows:.2%}"),
+                    ("features", html.names_text(self.features)),
+                    ("groups", groups),
+                    ("forest", repr(forest)),
+                ]
+            ),
+            html.note("detect() finds the anomalies of new rows, and drift() tells whether the model still fits them."),
         )
 
     @staticmethod
@@ -272,7 +298,12 @@ class Model:
         return Model(read_model(folder, filesystem))
 
     def detect(
-        self, table: FeatureTable, *, since: str | datetime.date | None = None, n_jobs: int | None = None
+        self,
+        table: FeatureTable,
+        *,
+        since: str | datetime.date | None = None,
+        n_jobs: int | None = None,
+        progress: Progress = False,
     ) -> Findings:
         """Find the anomalies of new rows, and compare them with the training rows.
 
@@ -286,6 +317,11 @@ class Model:
             First day whose rows are scored, such as ``"2025-04-26"``. By default all rows are scored.
         n_jobs : int, optional
             Number of threads; None means all cores.
+        progress : bool or callable, default=False
+            Whether to show a progress bar of tqdm: below the cell of a notebook, otherwise on standard error. A
+            function is called instead as each step begins, with the name of the step (text), the number of finished
+            steps, and the number of all steps; at the end it is called with ``"done"`` and the number of all steps
+            twice. An error that it raises ends the call. The findings do not depend on it.
 
         Returns
         -------
@@ -300,7 +336,9 @@ class Model:
             If the table lacks a feature or the groups of the model, has another entity or time, or has no row since
             that day.
         TypeError
-            If `since` is not a day.
+            If `since` is not a day, or `progress` is neither a bool nor a function.
+        ImportError
+            If `progress` is True, and tqdm is not installed.
 
         Warns
         -----
@@ -320,8 +358,10 @@ class Model:
         ['1 in 300']
         """
         day = parse_day(since, "since")
-        drift = self.drift(table, since=day)
-        return detect_new_day(self._data, table, day, drift.summary(), n_jobs)
+        with steps(progress, 4, "detect") as step:
+            step("measuring drift")
+            drift = self.drift(table, since=day)
+            return detect_new_day(self._data, table, day, drift.summary(), n_jobs, step)
 
     def drift(self, table: FeatureTable, *, since: str | datetime.date | None = None) -> Drift:
         """Compare new rows with the training rows, to see whether the model still fits.

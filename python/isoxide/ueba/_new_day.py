@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.progress import Step
 from isoxide._common.warn import warn_caller
 from isoxide._frames.table_profile import TableProfile
 from isoxide._ranks.api import percentileofscore
@@ -29,7 +30,12 @@ __all__ = ["detect_new_day", "features_of_new_rows", "has_zone", "profile_of_new
 
 
 def detect_new_day(
-    model: ModelData, table: FeatureTable, since: datetime.date | None, drift: dict[str, Any], n_jobs: int | None
+    model: ModelData,
+    table: FeatureTable,
+    since: datetime.date | None,
+    drift: dict[str, Any],
+    n_jobs: int | None,
+    step: Step,
 ) -> Findings:
     """Return the findings of new rows.
 
@@ -45,12 +51,15 @@ def detect_new_day(
         Entry of the manifest about drift.
     n_jobs : int, optional
         Number of threads; None means all cores.
+    step : callable
+        Function that begins the step with a given name; there are three.
 
     Raises
     ------
     ValueError
         If the table does not fit the model, or has no row since that day.
     """
+    step("scoring the rows")
     settings, reference = model.settings, model.reference
     notes = _zone_notes(model, table)
     for note in notes:
@@ -69,6 +78,7 @@ def detect_new_day(
     scores = -anomaly_scores - forest.offset_
     anomalies = np.flatnonzero(scores < 0)
     anomalies = anomalies[order_of_findings(scores[anomalies], times.to_numpy()[anomalies])]
+    step("ranking the findings")
     own_scores = anomaly_scores[anomalies]
     known = reference.scores
     whole = known.expanded()
@@ -108,6 +118,7 @@ def detect_new_day(
         families=model.families or [],
         entity_scores=_entity_scores(model, table, names),
     )
+    step("explaining the findings")
     return assemble(detection, settings.bands, settings.ranks, settings.rules)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import pandas as pd
 
+from isoxide._common.html import printable
+
 __all__ = ["manifest_entries", "text_of"]
 
 #: Largest number of entries of the manifest that are shown, and of characters and items of each; the JSON file has all.
 MAX_SHOWN_ENTRIES, MAX_ENTRY_LENGTH = 500, 2_000
-#: Control characters, and surrogates, which UTF-8 cannot hold.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def text_of(value: Any) -> str:
@@ -28,7 +27,7 @@ def text_of(value: Any) -> str:
     """
     if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return "-"
-    text = _UNPRINTABLE.sub("\ufffd", str(value))
+    text = printable(str(value))
     return text if text.strip() else "(blank)"
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isoxide._common.format import format_value
+from isoxide._common.format import format_percentile, format_value
 
 __all__ = ["N_REASONS", "Reason", "TicketReason", "leading_reasons", "ordered_reasons", "reason_text"]
 
@@ -166,8 +166,7 @@ def reason_text(reason: TicketReason) -> str:
     """
     facts = [] if reason.typical is None else [f"typical {format_value(reason.typical)}"]
     if reason.percentile is not None:
-        # Rounded down, so that only the highest value of all is at 100, but not because of the last bit.
-        facts.append(f"percentile {math.floor(reason.percentile * 100 + 1e-9) / 100:g}")
+        facts.append(f"percentile {format_percentile(reason.percentile)}")
     related = f"{reason.n_related} related feature{'' if reason.n_related == 1 else 's'}" if reason.n_related else ""
     among = "; ".join(part for part in (", ".join(facts), related) if part)
     value = "missing" if reason.value is None else format_value(reason.value)

@@ -64,9 +64,9 @@ class Explained:
         """Return what a document of findings holds besides the contributions."""
         return {"expected": self.expected, "families": self.families}
 
-    def shares(self) -> NDArray[np.float64]:
-        """Return the share of each feature in what makes each finding anomalous, from 0 to 1."""
-        positive = np.maximum(self.contributions, 0.0)
+    def shares(self, rows: slice = slice(None)) -> NDArray[np.float64]:
+        """Return the share of each feature in what makes each of the given findings anomalous, from 0 to 1."""
+        positive = np.maximum(self.contributions[rows], 0.0)
         total = positive.sum(axis=1, keepdims=True)
         shares = np.zeros(positive.shape)
         np.divide(positive, total, out=shares, where=total > 0)

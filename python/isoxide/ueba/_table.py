@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoxide._common import html
+from isoxide._common.format import format_time, format_value
 from isoxide._frames.table_profile import TableProfile
 
 try:
@@ -28,6 +30,9 @@ except ImportError as error:
     raise ImportError("isoxide.ueba needs pyarrow: pip install 'isoxide[ueba]'") from error
 
 __all__ = ["FeatureTable", "read_table"]
+
+#: Numbers of rows and features that the HTML of a table shows.
+_SHOWN_ROWS, _SHOWN_FEATURES = 5, 6
 
 #: Bytes that the hash tables of pandas take per row, and bytes that they always take.
 _HASH_BYTES_PER_ROW, _HASH_BYTES_EXTRA = 128, 2**20
@@ -87,6 +92,32 @@ class FeatureTable:
 
     def __repr__(self) -> str:
         return f"FeatureTable({len(self)} rows, {len(self.features)} features, {self.profile.n_days} days)"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first rows, and the number of warnings of the profile, for notebooks."""
+        features = list(self.features[:_SHOWN_FEATURES])
+        frame = self.frame.head(_SHOWN_ROWS)
+        entities, times = frame[self.entity].tolist(), frame[self.time].tolist()
+        values = [[format_value(value) for value in frame[name]] for name in features]
+        n_rows, n_warnings = len(self), len(self.profile.warnings)
+        columns = [self.entity, self.time, *map(html.Number, features)]
+        hint = f"{n_warnings:,} warning{'s' * (n_warnings != 1)} about the data: show the attribute profile"
+        shown = [f"{len(frame):,} of {n_rows:,} rows"] * (n_rows > len(frame))
+        shown += [f"{len(features):,} of {len(self.features):,} features"] * (len(self.features) > len(features))
+        return html.block(
+            html.heading("FeatureTable", self.profile._summary()),
+            html.table(
+                columns,
+                zip(
+                    ["-" if pd.isna(entity) else str(entity) for entity in entities],
+                    ["-" if pd.isna(time) else format_time(time) for time in times],
+                    *values,
+                    strict=True,
+                ),
+            ),
+            html.note(f"{', '.join(shown)} …" if shown else ""),
+            html.note(hint if n_warnings else ""),
+        )
 
     @cached_property
     def X(self) -> pd.DataFrame:  # noqa: N802

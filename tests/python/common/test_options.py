@@ -96,7 +96,7 @@ def test_detect_has_the_same_options_in_memory_and_for_partitions():
     in_memory = inspect.signature(ueba.detect).parameters
     in_partitions = inspect.signature(stream.StreamTable.detect).parameters
     common = {name: parameter for name, parameter in in_memory.items() if name not in ("table", "n_jobs")}
-    assert len(common) == 19
+    assert len(common) == 20
     assert {name: in_partitions[name] for name in common} == common
     read = inspect.signature(ueba.read_table).parameters
     for_reading = set(in_partitions) - set(common) - {"self"}

@@ -15,8 +15,10 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 
+import isoxide.dask
 from isoxide._partitioned.aggregators import Aggregator, CountRows
 from isoxide.dask._engine import DaskEngine
+from notebook_html import parse
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -386,3 +388,14 @@ def test_the_message_without_dask_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(ImportError, match=r"pip install 'isoxide\[dask\]'"):
         importlib.import_module("isoxide.dask")
+
+
+def test_notebooks_show_the_columns_without_reading_rows():
+    def fail(partition):
+        raise AssertionError("rows were read")
+
+    frame = dd.from_pandas(pd.DataFrame({"<b>x</b>": [1.5], "n": [1]}), npartitions=1)
+    lazy = frame.map_partitions(fail, meta=frame._meta)
+    parsed = parse(isoxide.dask.table(lazy)._repr_html_())
+    assert parsed.text.startswith("DaskTable: 2 columns, ")
+    assert parsed.rows == [["partitions", "1"], ["column", "type"], ["<b>x</b>", "float64"], ["n", "int64"]]

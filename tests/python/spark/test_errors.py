@@ -1,5 +1,6 @@
 """Test that what is wrong with the setup of Spark is told in one line."""
 
+import pyarrow as pa
 import pytest
 from pyspark.errors import PySparkException
 
@@ -89,7 +90,7 @@ def test_stopped_sessions_are_named(tmp_path):
         calls = [
             table.fit,
             lambda: table.score(model.forest),
-            lambda: table.rank_features({"x": [1.0]}),
+            lambda: table.rank_features(pa.table({"x": [1.0]})),
             lambda: isoxide.spark.table(df),
             lambda: estimator.fit(df),
             lambda: model.transform(df),

@@ -16,10 +16,12 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812 (its usual name)
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import isoxide.spark
 from isoxide import IsolationForest
 from isoxide._partitioned.aggregators import Aggregator
 from isoxide.spark import _engine
 from isoxide.spark._engine import SparkEngine
+from notebook_html import parse
 from spark_tables import (
     FEATURES,
     KEY,
@@ -415,3 +417,13 @@ def test_a_forest_is_broadcast_to_workers(spark, seed):
         jobs, scores = table.aggregate(Scores(broadcast, FEATURES))
     assert jobs == [1, 1, 1]
     np.testing.assert_array_equal(np.sort(scores), np.sort(forest.score_samples(expected.select(FEATURES))))
+
+
+def test_notebooks_show_the_columns_without_reading_rows(spark):
+    """A job of Spark would fail on the column that divides by zero."""
+    frame = spark.range(9).selectExpr("id", "assert_true(id < 0) AS `<b>x</b>`", "CAST(id AS STRING) AS name")
+    parsed = parse(isoxide.spark.table(frame, order_by="id")._repr_html_())
+    assert parsed.text.startswith("SparkTable: 3 columns, ")
+    assert parsed.rows == [
+        ["ordered by", "id"], ["column", "type"], ["id", "bigint"], ["<b>x</b>", "void"], ["name", "string"],
+    ]  # fmt: skip

@@ -96,7 +96,38 @@ def test_the_manifest_contains_the_seed(frame, random_state):
     assert stored == (random_state if random_state in (None, 3) else str(random_state))
 
 
+@pytest.mark.current_versions(reason="tqdm is not installed with the oldest versions")
+def test_findings_do_not_depend_on_progress(frame, result, capsys):
+    table, told = ueba.read_table(frame, entity="actor", time="day"), []
+    options = {"contamination": 0.02}
+    expected = ueba.detect(table, **options)
+    assert capsys.readouterr() == ("", "")
+    actual = ueba.detect(table, **options, progress=lambda *step: told.append(step))
+    assert capsys.readouterr() == ("", "")
+    names = ["fitting the forest", "scoring the rows", "ranking the findings", "explaining the findings"]
+    assert told == [*((name, done, 4) for done, name in enumerate(names)), ("done", 4, 4)]
+    with_bar = ueba.detect(table, **options, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "detect: explaining the findings:  75%" in err
+    for other in (actual, with_bar):
+        pd.testing.assert_frame_equal(other.to_frame(), expected.to_frame())
+        assert {**other.manifest, "created": None} == {**expected.manifest, "created": None}
+
+
+def test_a_function_can_end_the_detection(frame):
+    def stop(name, done, total):
+        if name == "ranking the findings":
+            raise KeyboardInterrupt
+
+    table = ueba.read_table(frame, entity="actor", time="day")
+    with pytest.raises(KeyboardInterrupt):
+        ueba.detect(table, contamination=0.02, progress=stop)
+    with pytest.raises(TypeError, match="progress must be True, False or a function, not 'yes'"):
+        ueba.detect(table, contamination=0.02, progress="yes")
+
+
 def test_the_repr_shows_rows_entities_and_features(result):
     entities = result.frame["actor"].nunique()
     assert repr(result) == f"Findings({len(result)} rows of {entities} entities, {len(result.features)} features)"
-    assert result._repr_html_() == result.frame.iloc[:10].to_html()
+    assert f"{len(result)} rows of {entities} actors, {len(result.features)} features" in result._repr_html_()

@@ -325,3 +325,15 @@ def test_times_with_a_zone_in_only_one_of_the_tables_are_told(old, later, tmp_pa
     assert early.training["has_zone"] is None
     assert early.id == document["id"]
     assert early.detect(read(later, zoned=not has_zone)).manifest["notes"] == []
+
+
+def test_findings_do_not_depend_on_progress(model, new, capsys):
+    told, expected = [], model.detect(new)
+    actual = model.detect(new, progress=lambda *step: told.append(step))
+    assert capsys.readouterr() == ("", "")
+    names = ["measuring drift", "scoring the rows", "ranking the findings", "explaining the findings"]
+    assert told == [*((name, done, 4) for done, name in enumerate(names)), ("done", 4, 4)]
+    pd.testing.assert_frame_equal(actual.to_frame(), expected.to_frame())
+    assert {**actual.manifest, "created": None} == {**expected.manifest, "created": None}
+    with pytest.raises(TypeError, match="progress must be True, False or a function"):
+        model.detect(new, progress=1)

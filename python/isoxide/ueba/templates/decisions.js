@@ -131,7 +131,8 @@
       "id: " + element.id.slice(0, 12),
       ...paragraphs,
       ...rows,
-      location.href.split("#")[0] + "#" + element.id,
+      // In the frame of a notebook the page has no address that a ticket could refer to.
+      ...(location.href.startsWith("about:") ? [] : [location.href.split("#")[0] + "#" + element.id]),
       ...(out ? [out.href] : []),
     ].join("\n");
   }

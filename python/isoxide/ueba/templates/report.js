@@ -113,6 +113,20 @@
     card.byDay = byDay;
   }
 
+  // In the frame of a notebook the page has no address of its own, and links would be taken as those of the notebook.
+  const isFramed = location.href.startsWith("about:srcdoc");
+  const addressOf = (hash) => (isFramed ? "about:srcdoc" + hash : hash || location.pathname + location.search);
+  if (isFramed) {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest('a[href^="#"]');
+      if (!link || event.defaultPrevented) return;
+      event.preventDefault();
+      const hash = link.getAttribute("href");
+      if (location.hash === hash) readAddress();
+      else location.hash = hash;
+    });
+  }
+
   // The address holds the filters that differ from their defaults, so that a link shows the same view.
   const defaults = { sort: "score" };
   let isReading = false;
@@ -127,7 +141,7 @@
     if (state !== firstState) hashed.set("state", state || "all");
     if (person !== null) hashed.set("entity", person);
     const hash = String(hashed) && "#" + hashed;
-    if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
+    if (hash !== location.hash) history.replaceState(null, "", addressOf(hash));
   }
 
   // Show what the address asks for: filters, or the finding or text that it names.
@@ -257,7 +271,7 @@
     event.preventDefault();
     const card = cards.find((own) => own.element === link.closest(".card"));
     // All findings of the entity are shown, whatever their state.
-    history.pushState(null, "", "#" + new URLSearchParams({ state: "all", entity: card.name }));
+    history.pushState(null, "", addressOf("#" + new URLSearchParams({ state: "all", entity: card.name })));
     readAddress();
     find("person").scrollIntoView();
     find("person-name").focus();
