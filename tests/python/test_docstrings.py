@@ -27,6 +27,7 @@ PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, iso
 DOCUMENTS = sorted(path.name for path in (ROOT / "docs").glob("*.md") if ">>> " in path.read_text(encoding="utf-8"))
 # The tests of Spark run the examples of its page.
 DOCUMENTS.remove("spark.md")
+NEEDS_LAKES = pytest.mark.current_versions(reason="the packages of lakes are not installed with the oldest versions")
 PUBLIC = [(module, name) for module in PUBLIC_MODULES for name in module.__all__]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
@@ -90,7 +91,9 @@ def test_every_description_of_alerts_per_month_says_month(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=NEEDS_LAKES) if name == "lakes.md" else name for name in DOCUMENTS]
+)
 def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / "docs" / name), module_relative=False)
     assert results.attempted > 0

@@ -184,6 +184,7 @@ def test_extras_are_for_users_and_groups_for_developers():
         "ueba",
         "stream",
         "stores",
+        "lakes",
         "spark",
         "dask",
         "excel",

@@ -75,7 +75,7 @@ def detect(options: argparse.Namespace, session: Session) -> int:
             from isoxide import stream
 
             step("reading and detecting")
-            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.text_reading)
+            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.file_reading)
             findings = opened.detect(
                 entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.time_reading,
                 **detection,
@@ -263,7 +263,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     added: Any = ScoreColumns()
     if options.run == "explain":
         added = AllColumns([added, ExplanationColumns(min(options.top, forest.n_features_in_), "log2", "top_")])
-    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep, added)
+    writer = stream.open(tables.source, **tables.file_reading)._writer(forest, options.keep, added)
     shown = None if options.out is None else without_secrets(options.out)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":

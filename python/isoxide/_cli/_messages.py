@@ -39,6 +39,7 @@ _OPTIONS = {
         "keep",
         "resume",
         "users",
+        "upcast",
     )
 } | {"random_state": "--seed", "n_jobs": "--jobs", "on": "--users-on", "columns": "--users-columns"}
 _OPTIONS |= {

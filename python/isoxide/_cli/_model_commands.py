@@ -55,7 +55,7 @@ def train(options: argparse.Namespace, session: Session) -> None:
             from isoxide import stream
 
             step("reading and training")
-            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.text_reading)
+            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.file_reading)
             model = opened.fit_model(
                 entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.time_reading,
                 **chosen,

@@ -55,7 +55,7 @@ MODEL_OPTIONS: dict[str, Any] = {
 ENTITY_NAMES = ("actor", "user", "username", "user_name", "user_id", "account", "account_name", "entity", "host")
 TIME_NAMES = ("day", "date", "time", "timestamp", "datetime")
 #: Options for reading tables, by the names of the arguments of `isoxide.ueba.read_table`.
-READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", "timezone")
+READING = ("sep", "decimal", "thousands", "missing", "encoding", "upcast", "time_format", "timezone")
 
 
 def add_table(parser: Parser, *, seed: bool = True) -> None:
@@ -86,7 +86,7 @@ def add_table(parser: Parser, *, seed: bool = True) -> None:
 
 
 def add_reading(parser: Parser, *, times: bool = True) -> None:
-    """Add the options for reading text files, and for times."""
+    """Add the options for reading text files and folders, and for times."""
     reading = parser.add_argument_group("reading the table")
     reading.add_argument(
         "--sep",
@@ -108,6 +108,13 @@ def add_reading(parser: Parser, *, times: bool = True) -> None:
     )
     reading.add_argument(
         "--encoding", metavar="NAME", type=_values.encoding, help="text encoding of a CSV file (default: UTF-8)"
+    )
+    reading.add_argument(
+        "--upcast",
+        action="store_const",
+        const=True,
+        help="read a column that files store with different types, such as int32 and int64, as the narrowest type that "
+        "holds all values exactly (default: refuse such files)",
     )
     if times:
         reading.add_argument(

@@ -35,9 +35,15 @@ def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
     in_batches : bool, default=False
         Whether the user gave --stream; then tables of any size are read in batches.
     """
+    from isoxide._frames import Source
     from isoxide._frames.opening import files_of
 
-    needed = sum(_needed(file) for source in tables.inputs for file in files_of(source))
+    needed = 0
+    for source in tables.inputs:
+        if isinstance(source, Source):
+            needed += _frame_bytes(source.count() or 0, source.schema)
+        else:
+            needed += sum(_needed(file) for file in files_of(source))
     free = free_memory()
     if not in_batches and (free is None or needed <= free):
         return False
@@ -67,6 +73,11 @@ def _needed(file: InputFile) -> int:
     except (pa.ArrowException, OSError):
         # The error is reported when the table is read.
         return 0
+    return _frame_bytes(rows, schema)
+
+
+def _frame_bytes(rows: int, schema: Any) -> int:
+    """Return an estimate of the bytes that detection needs for a table."""
     return int(rows * N_COPIES * sum(_width(field.type) for field in schema))
 
 

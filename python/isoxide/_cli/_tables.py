@@ -13,8 +13,8 @@ __all__ = ["Tables"]
 
 #: Largest number of columns that a message lists.
 MAX_LISTED_COLUMNS = 12
-#: Options for reading text files; all other reading options describe times.
-_TEXT_OPTIONS = ("sep", "decimal", "thousands", "missing", "encoding")
+#: Options for reading files; all other reading options describe times.
+_FILE_OPTIONS = ("sep", "decimal", "thousands", "missing", "encoding", "upcast")
 
 
 class Tables:
@@ -30,21 +30,17 @@ class Tables:
     Attributes
     ----------
     inputs : list
-        Open files and paths of folders.
+        Open files and tables of lakes, and paths of folders.
     """
 
     def __init__(self, names: list[str], reading: dict[str, Any]) -> None:
-        from isoxide._frames.files import is_folder, open_input, place_of
+        from isoxide._frames.opening import reopenable
 
         if "-" in names and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
             tell("isoxide: the table is read from this terminal; end it with Ctrl-D")
-        self.inputs: list[Any] = []
-        for name in names:
-            if is_folder(name):
-                place = place_of(name)
-                self.inputs.append(str(place) if isinstance(place, Path) else place)
-            else:
-                self.inputs.append(open_input(name))
+        known: dict[Any, Any] = {}
+        opened = [reopenable(name, is_alone=len(names) == 1, known=known) for name in names]
+        self.inputs: list[Any] = [str(item) if isinstance(item, Path) else item for item in opened]
         self.reading = reading
 
     @property
@@ -60,14 +56,14 @@ class Tables:
         return name if len(self.inputs) == 1 else f"{name} and {len(self.inputs) - 1} more"
 
     @property
-    def text_reading(self) -> dict[str, Any]:
-        """Return the reading options for text files."""
-        return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
+    def file_reading(self) -> dict[str, Any]:
+        """Return the reading options for files."""
+        return {name: value for name, value in self.reading.items() if name in _FILE_OPTIONS}
 
     @property
     def time_reading(self) -> dict[str, Any]:
         """Return the reading options that describe times."""
-        return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
+        return {name: value for name, value in self.reading.items() if name not in _FILE_OPTIONS}
 
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
         """Return the columns with the entity and the time, recognised by their names if they are not given.
@@ -87,7 +83,7 @@ class Tables:
         from isoxide._frames import ReadOptions
         from isoxide._frames.opening import column_names
 
-        columns = column_names(self.source, ReadOptions.of(**self.text_reading))
+        columns = column_names(self.source, ReadOptions.of(**self.file_reading))
         keys = []
         for option, key, other_key, names in (
             ("entity", entity, time, ENTITY_NAMES),

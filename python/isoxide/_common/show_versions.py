@@ -11,7 +11,10 @@ from isoxide import _core
 from isoxide._common.threads import resolve_n_jobs
 
 #: Packages that compute results, hold frames, or serve as the reference in tests.
-_PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow")
+_PACKAGES = (
+    *("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow"),
+    *("duckdb", "deltalake", "pyiceberg"),
+)
 
 
 def show_versions() -> None:

@@ -27,6 +27,7 @@ from urllib.request import url2pathname
 __all__ = [
     "SCHEMES",
     "Location",
+    "error_line",
     "located",
     "on_this_machine",
     "refuse_lost_slash",
@@ -50,8 +51,10 @@ _DENIED = re.compile(r"ACCESS_DENIED|AccessDenied|Access ?Denied|Forbidden|Permi
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket does not exist|ContainerNotFound")
 #: Parts of messages about the connection to a store, not about the contents of a file.
 _CONNECTION = re.compile(
-    r"AWS Error|curl|HTTP|[Cc]onnect|[Tt]ime(d )?out|[Ss]ocket|RetriesExhausted|googleapis|[Aa]zure"
+    r"AWS Error|Generic \w+ error|curl|HTTP|[Cc]onnect|[Tt]ime(d )?out|[Ss]ocket|RetriesExhausted|googleapis|[Aa]zure"
 )
+#: Codes for colours, which some libraries write into messages, and the largest number of characters of a message.
+_COLOUR, _MAX_LINE = re.compile(r"\x1b\[[0-9;]*m"), 500
 
 
 class _ToldError(OSError):
@@ -82,11 +85,14 @@ class Location:
         File system, which may wrap one of fsspec.
     path : str
         Path in the file system.
+    is_named_by_url : bool
+        Whether the name is a URL that opens the file without credentials and options.
     """
 
     name: str
     filesystem: Any = field(repr=False)
     path: str = field(repr=False)
+    is_named_by_url: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -94,7 +100,7 @@ class Location:
     def __truediv__(self, name: str) -> Location:
         # The root of pyarrow's object stores has no name, and that of others is a slash.
         path = f"{self.path.rstrip('/')}/{name}" if self.path else name
-        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, path)
+        return Location(f"{self.name.rstrip('/')}/{name}", self.filesystem, path, self.is_named_by_url)
 
     @property
     def suffixes(self) -> list[str]:
@@ -279,13 +285,13 @@ def _of_url(url: str, scheme: str) -> Location:
                     f"{name} is not a URL that pyarrow understands; check its form and the options after '?'"
                 ) from None
             else:
-                return Location(name, filesystem, path)
+                return Location(name, filesystem, path, name == url)
         try:
             import fsspec
         except ImportError:
             raise ImportError(f"{name} needs fsspec: pip install 'isoxide[stores]'", name="fsspec") from None
         wrapped, path = fsspec.core.url_to_fs(url)
-        return Location(name, _as_arrow(wrapped), path)
+        return Location(name, _as_arrow(wrapped), path, name == url)
 
 
 def _in_filesystem(path: str, filesystem: Any) -> Path | Location:
@@ -375,6 +381,17 @@ def replace_remote(location: Location, write: Callable[[Path], Any]) -> None:
         location.put(temporary)
 
 
+def error_line(error: BaseException) -> str:
+    """Return the first line of a library's error, with the lines below it if these only give the causes."""
+    lines = [_COLOUR.sub("", line).strip() for line in str(error).strip().splitlines()]
+    if not lines:
+        return type(error).__name__
+    n_causes = next((n for n, line in enumerate(lines[1:]) if not line.startswith("↳")), len(lines) - 1)
+    causes = (cause.lstrip("↳ ") for cause in lines[1 : 1 + n_causes])
+    line = ": ".join(text.rstrip(":") for text in (lines[0], *causes))
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
+
+
 def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     """Return an error in one line for the error of a store, or None if it is not about the store but the contents.
 
@@ -387,8 +404,7 @@ def store_error(name: str, error: BaseException, done: str) -> Exception | None:
     done : str
         Participle of what failed, such as "read".
     """
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+    text = error_line(error)
     if isinstance(error, _ToldError):
         return type(error)(text)
     if _NO_BUCKET.search(text):
@@ -416,6 +432,4 @@ def told(name: str, done: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Stores raise exceptions of many classes.
-        raise store_error(name, error, done) or OSError(
-            f"{name} cannot be {done}: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-        ) from error
+        raise store_error(name, error, done) or OSError(f"{name} cannot be {done}: {error_line(error)}") from error

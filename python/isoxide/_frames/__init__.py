@@ -9,6 +9,11 @@ Modules for reading, in the order in which a table passes through them:
     delimited        CSV in two passes: first the dtype of each column, then the rows
     parquet          Parquet files and folders of them
     documents        JSON lines and spreadsheets
+    lakes            Delta and Iceberg tables: recognise their folders, and pin a table to one version
+    delta, iceberg   sources for such tables
+    lazyframes       polars LazyFrames, whose query runs for each pass
+    passes           notice that a source without a version changed between passes
+    upcast           the narrowest dtype that holds the values of several dtypes exactly
     frames           pandas and polars frames, Arrow tables, datasets and streams
     pandas_columns   pandas columns as Arrow arrays; the dtype of an object column follows from its cells
     cells            numbers written as text, and the dtype of a column that does not declare one

@@ -15,8 +15,8 @@ import pyarrow.dataset
 from numpy.typing import NDArray
 
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
-from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import names_without_index
+from isoxide._frames.passes import PassRecord
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
 #: Maximum number of rows of a table in memory whose values identify it.
@@ -289,15 +289,6 @@ def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]
     return without_views(table.replace_schema_metadata().select(positions).rename_columns(named)), notes
 
 
-def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Return the common dtype of a column in two files; None if the dtypes differ, unless both store text."""
-    if first == other or pa.types.is_null(other):
-        return first
-    if pa.types.is_null(first):
-        return other
-    return pa.large_string() if is_text(first) and is_text(other) else None
-
-
 def without_views(table: pa.Table) -> pa.Table:
     """Return a table without view dtypes, whose rows pyarrow's ``take`` cannot select."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])
@@ -327,6 +318,8 @@ def without_view(dtype: pa.DataType) -> pa.DataType:
 
 class DatasetSource(Source):
     """Dataset of pyarrow, which its own scanner reads."""
+
+    has_declared_types = True
 
     def __init__(self, dataset: pa.dataset.Dataset, roles: ChooseRoles) -> None:
         self.dataset, self.name, self.reasons = dataset, "the dataset", {}
@@ -381,6 +374,8 @@ class DatasetSource(Source):
 class ArrowStream(Source):
     """Object with an Arrow stream, such as a DuckDB relation, a pyarrow table or a DataFusion frame."""
 
+    has_declared_types = True
+
     def __init__(self, producer: Any, roles: ChooseRoles) -> None:
         self.producer, self.reasons = producer, {}
         cls = type(producer)
@@ -388,6 +383,9 @@ class ArrowStream(Source):
         #: Whether the object can be read only once.
         self.once = isinstance(producer, pa.RecordBatchReader)
         self._is_read = self._has_rows = False
+        self._passes = PassRecord(
+            self.name, "sort it by a unique key if the order is not fixed, or write it to Parquet first"
+        )
         schema = self._schema()
         self._names = schema.names
         names, self.notes = names_without_index(self._names, self.name)
@@ -414,17 +412,26 @@ class ArrowStream(Source):
         reader = self._next_reader()
         positions = [self._positions[name] for name in columns]
         schema = pa.schema([self.schema.field(name) for name in columns])
+        current = self._passes.begin(schema)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                selected = _selected(batch, positions, schema)
+                if not isinstance(self.producer, pa.Table):
+                    current.update(selected)
+                yield selected
+
         try:
-            has_rows = False
-            for batch in skip_rows(reader, first_row):
-                has_rows = True
-                yield _selected(batch, positions, schema)
+            yield from skip_rows(batches(), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
-        if self._has_rows and not has_rows and not first_row:
+        if isinstance(self.producer, pa.Table):
+            return
+        if self._has_rows and not current.n_rows:
             # Some objects that can be read only once give another stream, but without rows.
             raise self._read_before()
-        self._has_rows = has_rows
+        self._has_rows = current.n_rows > 0
+        current.finish()
 
     def _schema(self) -> pa.Schema:
         """Return the names and types of the columns, if possible without a stream, which may be the only one."""

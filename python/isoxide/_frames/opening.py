@@ -18,8 +18,9 @@ from isoxide._common.stores import Location
 from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
+from isoxide._frames.delta import DeltaSource, open_delta
 from isoxide._frames.documents import json_lines, spreadsheet
-from isoxide._frames.dtypes import arrow_family, is_text
+from isoxide._frames.dtypes import arrow_family
 from isoxide._frames.files import InputFile, file_format
 from isoxide._frames.frames import (
     ArrowStream,
@@ -30,10 +31,14 @@ from isoxide._frames.frames import (
     plain_table,
 )
 from isoxide._frames.header import header_names
-from isoxide._frames.parquet import ParquetFiles, partition_keys
+from isoxide._frames.iceberg import IcebergSource, open_iceberg, open_iceberg_metadata
+from isoxide._frames.lakes import METADATA_SUFFIX, find_lake, refuse_lakes
+from isoxide._frames.lazyframes import LazyFrameSource
+from isoxide._frames.parquet import ParquetFiles, cast_column, partition_keys
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.upcast import common_type, unlike_dtypes
 
-__all__ = ["column_names", "files_of", "open_source"]
+__all__ = ["column_names", "files_of", "open_source", "reopenable"]
 
 
 def _default_roles(names: list[str], source_name: str) -> Roles:
@@ -51,7 +56,7 @@ def open_source(
 
     Parameters
     ----------
-    source : path, list of paths, file object, frame, dataset or object with an Arrow stream
+    source : path, list of paths, file object, frame, dataset, table of a lake or object with an Arrow stream
         Object that holds the rows; ``"-"`` is standard input.
     batch_rows : int, optional
         Number of rows per batch, at least 1. By default a batch has about 16 MB.
@@ -79,6 +84,7 @@ def open_source(
 
 def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, Source):
+        roles(source.schema.names, source.name)
         return source
     if isinstance(source, (str, os.PathLike, Location)):
         return _path_source(source, options, roles)
@@ -89,14 +95,26 @@ def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
             raise TypeError(
                 "source is an empty list, or holds something other than paths; give a list of at least one path"
             )
-        inputs = [file for path in source for file in _inputs(path)]
+        known: dict[Any, Any] = {}
+        opened = [
+            path if isinstance(path, InputFile) else reopenable(path, is_alone=len(source) == 1, known=known)
+            for path in source
+        ]
+        if isinstance(opened[0], Source):
+            return _source_of(opened[0], options, roles)
+        inputs = [file for path in opened for file in _inputs(path)]
         return _files_source(inputs, f"the {len(inputs)} files", options, roles)
     if isinstance(source, pa.dataset.Dataset):
         return DatasetSource(source, roles)
     cls = type(source)
     package = cls.__module__.split(".")[0]
     if package == "polars" and cls.__name__ == "LazyFrame":
-        raise TypeError("source is a polars LazyFrame, which has no rows yet; call collect() first")
+        return LazyFrameSource(source, roles)
+    if package == "deltalake" and cls.__name__ == "DeltaTable":
+        return DeltaSource(source, roles)
+    # Scans of changes have no snapshot, and are refused.
+    if package == "pyiceberg" and hasattr(source, "snapshot" if hasattr(source, "plan_files") else "scan"):
+        return IcebergSource(source, roles)
     if hasattr(source, "iloc") and hasattr(source, "columns"):
         return from_pandas(source, options, roles)[0]
     if package == "polars" and cls.__name__ == "DataFrame":
@@ -108,8 +126,8 @@ def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         file = files.spool(source, name if isinstance(name, str) else "the file")
         return _file_source(file, options, roles)
     raise TypeError(
-        "source must be a path, a list of paths, an open file, a pandas or polars frame, a pyarrow dataset, or have "
-        f"an Arrow stream (__arrow_c_stream__), not {cls.__name__}"
+        "source must be a path, a list of paths, an open file, a pandas or polars frame, a pyarrow dataset, a Delta or "
+        f"Iceberg table, or have an Arrow stream (__arrow_c_stream__), not {cls.__name__}"
     )
 
 
@@ -119,6 +137,8 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
     if isinstance(source, (str, os.PathLike, Location)):
+        if (lake := _open_lake(source, _default_roles)) is not None:
+            return list(lake.schema.names)
         source = files_of(source)[0]
     if isinstance(source, InputFile):
         format_name, compression = file_format(source)
@@ -128,9 +148,79 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
 
 
 def _path_source(path: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
+    if (lake := _open_lake(path, roles)) is not None:
+        return lake
     if not files.is_folder(path):
         return _file_source(files.open_input(path), options, roles)
     return _files_source(_inputs(path), str(files.place_of(path)), options, roles)
+
+
+def reopenable(path: Any, filesystem: Any = None, *, is_alone: bool = True, known: dict[Any, Any] | None = None) -> Any:
+    """Return a path in a form that can be opened for each pass, and has the same rows each time.
+
+    A folder of files stays a place, and the table of a lake becomes a source that is pinned to its newest version.
+    Other files are opened; standard input and pipes go to temporary files.
+
+    Parameters
+    ----------
+    path : path, URL or Location
+        File or folder.
+    filesystem : pyarrow or fsspec file system, optional
+        File system of the path. By default a URL names it.
+    is_alone : bool, default=True
+        Whether the path is the only one; the table of a lake is not read together with files.
+    known : dict, optional
+        Tables of which the folders of other files are parts.
+    """
+    if str(path) == "-":
+        return files.open_input(path)
+    place = files.place_of(path, filesystem)
+    if (lake := _open_lake(place, _default_roles, known)) is not None:
+        if not is_alone:
+            raise ValueError(f"{lake.name} is read alone, but other files are given too; give one of them")
+        return lake
+    return place if files.is_folder(place) else files.open_input(place)
+
+
+def _open_lake(path: Any, roles: ChooseRoles, known: dict[Any, Any] | None = None) -> Source | None:
+    """Open the table of a lake if the path is its folder, or a file that describes a version of an Iceberg table.
+
+    Parameters
+    ----------
+    path : path, URL or Location
+        File or folder.
+    roles : callable
+        Function that checks the names of the columns.
+    known : dict, optional
+        Tables of which the folders of other files are parts.
+
+    Raises
+    ------
+    ValueError
+        If the path is in the folder of such a table: its files may hold rows that the table has removed.
+    """
+    if str(path) == "-":
+        return None
+    place = files.place_of(path)
+    if str(place).endswith(METADATA_SUFFIX):
+        return open_iceberg_metadata(place, roles)
+    # In a store each file would cost requests.
+    if isinstance(place, Location) and not place.is_dir():
+        return None
+    lake = find_lake(place, known)
+    if lake is None:
+        return None
+    format_name, folder = lake
+    if folder != place:
+        raise ValueError(
+            f"{place} belongs to the {format_name} table {folder}, and may hold rows that the table has removed; give "
+            "the table's folder"
+        )
+    if format_name == "Delta":
+        return open_delta(place, roles)
+    if format_name == "Iceberg":
+        return open_iceberg(place, roles)
+    raise ValueError(f"{place} is a {format_name} table, which is not read; write its rows to Parquet with Spark")
 
 
 def files_of(path: Any) -> list[InputFile]:
@@ -157,7 +247,8 @@ def _files_source(
     formats = Counter(file_format(file)[0] for file, _ in inputs)
     notes = [note for root in dict.fromkeys(root for _, root in inputs) if (note := _passed_over(root))]
     if formats.keys() == {"parquet"}:
-        source = ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+        roots = [root for _, root in inputs]
+        source = ParquetFiles(name, [file for file, _ in inputs], roles, roots, upcast=options.upcast)
         source.notes += notes
         return source
     if len(formats) > 1:
@@ -175,7 +266,7 @@ def _files_source(
             sources.append(_file_source(file, options, roles))
         except BadCellError as error:
             raise error.at(f"{error.location} of {file.name}") from None
-    joined = JoinedSource(name, sources)
+    joined = JoinedSource(name, sources, upcast=options.upcast)
     joined.notes += notes
     return joined
 
@@ -253,6 +344,7 @@ def _visible_files(folder: Path | Location) -> list[tuple[Any, str]]:
         listed = [(path.parts_below(folder), path) for path in folder.files()]
     else:
         listed = sorted((path.relative_to(folder).parts, path) for path in folder.rglob("*") if path.is_file())
+    refuse_lakes(folder, (parts for parts, _ in listed))
     paths = []
     for parts, path in listed:
         suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -276,8 +368,8 @@ def _joined_notes(sources: list[Source]) -> list[str]:
 class JoinedSource(Source):
     """Several sources with the same columns, read one after the other."""
 
-    def __init__(self, name: str, sources: list[Source]) -> None:
-        self.name, self.sources = name, sources
+    def __init__(self, name: str, sources: list[Source], *, upcast: bool = False) -> None:
+        self.name, self.sources, self._upcast = name, sources, upcast
         first = sources[0]
         self.notes = _joined_notes(sources)
         self.reasons = {}
@@ -314,21 +406,17 @@ class JoinedSource(Source):
             # A column without values agrees with any dtype.
             if reason != "no values" and not pa.types.is_null(dtype):
                 dtypes.setdefault(dtype, source.name)
-        if len(dtypes) > 1 and all(map(is_text, dtypes)):
+        if dtypes and (common := common_type(dtypes, upcast=self._upcast)) is not None:
             self._forget_no_values(column)
-            return pa.large_string()
-        if len(dtypes) > 1 and {arrow_family(dtype) for dtype in dtypes} <= {"integer", "float"}:
-            self.reasons.pop(column, None)
-            return pa.float64()
-        if len(dtypes) > 1:
-            (first, first_name), (other, other_name), *_ = dtypes.items()
-            raise ValueError(
-                f"column {column!r} is {first} in {first_name} and {other} in {other_name}; "
-                "all files must have the same dtypes"
-            )
+            return common
         if dtypes:
-            self._forget_no_values(column)
-            return next(iter(dtypes))
+            numbers = [dtype for dtype in dtypes if arrow_family(dtype) in ("integer", "float")]
+            if len(numbers) == len(dtypes):
+                self.reasons.pop(column, None)
+                return pa.float64()
+            for dtype in numbers[1:]:
+                del dtypes[dtype]
+            raise ValueError(unlike_dtypes(column, dtypes, upcast=self._upcast))
         return self.sources[0].schema.field(column).type
 
     def _forget_no_values(self, column: str) -> None:
@@ -375,7 +463,10 @@ class JoinedSource(Source):
                 first_row -= rows
                 continue
             for batch in source.read(columns, first_row):
-                yield batch.cast(schema) if columns else batch
+                if columns:
+                    arrays = [cast_column(batch[field.name], field.type, field.name, source.name) for field in schema]
+                    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                yield batch
             first_row = 0
 
     def locate(self, row: int) -> str:

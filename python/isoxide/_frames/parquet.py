@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isoxide._frames.files import InputFile
-from isoxide._frames.frames import same_type, without_view
+from isoxide._frames.frames import without_view
 from isoxide._frames.names import names_without_index, text_names
 from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
+from isoxide._frames.upcast import common_type, unlike_dtypes
 
-__all__ = ["ParquetFiles", "partition_keys"]
+__all__ = ["ParquetFiles", "cast_column", "partition_keys", "read_parquet"]
 
 #: Size in bytes of the buffer through which a file is read.
 _BUFFER = 1 << 20
@@ -25,12 +26,18 @@ _BUFFER = 1 << 20
 class ParquetFiles(Source):
     """Parquet files with the same columns; folders such as ``day=2025-04-26`` become columns."""
 
-    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Any]) -> None:
+    has_declared_types = True
+
+    def __init__(
+        self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Any], *, upcast: bool = False
+    ) -> None:
         self.name, self.files, self.reasons = name, files, {}
         self._partitions = [partition_keys(file, root) for file, root in zip(files, roots, strict=True)]
         self._rows: list[int] = []
         self._page_checksums: Literal["all", "some", "none"] | None = None
         common: pa.Schema | None = None
+        #: Dtypes of each column, with the first file of each.
+        dtypes: dict[str, dict[pa.DataType, str]] = {}
         for input_file, keys in zip(files, self._partitions, strict=True):
             path = input_file.name
             file = _open(input_file)
@@ -38,7 +45,14 @@ class ParquetFiles(Source):
             text_names(schema.names, path)
             if common is None:
                 common, first, first_keys = schema, path, keys
-            common = _joined_schema(path, schema, first, common)
+            _check_columns(path, schema, first, common)
+            for column in common.names:
+                dtype = schema.field(column).type
+                known = dtypes.setdefault(column, {})
+                if dtype not in known:
+                    known[dtype] = path
+                    if common_type(known, upcast=upcast) is None:
+                        raise ValueError(unlike_dtypes(column, known, upcast=upcast))
             if keys.keys() != first_keys.keys():
                 raise ValueError(
                     f"the folders of {path} name {sorted(keys)}, but those of {first} name {sorted(first_keys)}; "
@@ -47,6 +61,8 @@ class ParquetFiles(Source):
             self._rows.append(file.metadata.num_rows)
             file.close(force=True)
         assert common is not None
+        columns = [(column, common_type(known, upcast=upcast)) for column, known in dtypes.items()]
+        common = pa.schema([common.field(column).with_type(dtype) for column, dtype in columns])
         names, self.notes = names_without_index(common.names, name)
         #: Name of each column in the files.
         self._stored = {
@@ -98,8 +114,11 @@ class ParquetFiles(Source):
                 continue
             schema = pa.schema([self.schema.field(name) for name in columns])
             inner = [self._stored[name] for name in stored]
-            for batch in _read_file(file, rows, inner, first_row, n_rows):
-                values = {name: batch.column(self._stored[name]).cast(schema.field(name).type) for name in stored}
+            for batch in read_parquet(file, rows, inner, first_row, n_rows):
+                values = {
+                    name: cast_column(batch.column(self._stored[name]), schema.field(name).type, name, file.name)
+                    for name in stored
+                }
                 arrays = [
                     values[name]
                     if name in values
@@ -121,12 +140,12 @@ def _repeated(value: Any, dtype: pa.DataType, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, pa.string()).cast(dtype), n)
 
 
-def _open(file: InputFile) -> Any:
+def _open(file: InputFile, **options: Any) -> Any:
     try:
         # Read columns through small buffers, so that a large row group is never in memory as a whole.
         file.check()
         source = file.path if file.path is not None else file.open()
-        return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
+        return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True, **options)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
 
@@ -182,31 +201,67 @@ def _has_page_checksum(file: InputFile) -> bool | None:
     return header[position : position + 1] == bytes([_NEXT_INTEGER])
 
 
-def _joined_schema(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
-    """Extend the common schema of the files by one more file, which must have the columns of the first file."""
-    for index, field in enumerate(schema):
-        n = other.names.count(field.name)
+def _check_columns(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> None:
+    """Refuse a file that lacks a column of the first file."""
+    for column in schema.names:
+        n = other.names.count(column)
         if n != 1:
             count = "no column" if n == 0 else f"{n} columns"
             raise ValueError(
-                f"{path} has {count} {field.name!r}, but {first} has one; all files must have the same columns"
+                f"{path} has {count} {column!r}, but {first} has one; all files must have the same columns"
             )
-        dtype = other.field(field.name).type
-        if (joined := same_type(field.type, dtype)) is not None:
-            schema = schema.set(index, field.with_type(joined))
-        else:
-            raise ValueError(
-                f"column {field.name!r} is {dtype} in {path} and {field.type} in {first}; "
-                "all files must have the same dtypes"
-            )
-    return schema
 
 
-def _read_file(
-    source: InputFile, rows: int, columns: list[str], first_row: int, n_rows: int
-) -> Iterator[pa.RecordBatch]:
-    file, path = _open(source), source.name
+def cast_column(column: pa.Array, dtype: pa.DataType, name: str, path: str) -> pa.Array:
+    """Cast a column of a file to the dtype that the table has, and refuse a value that would change."""
     try:
+        return column.cast(dtype)
+    except pa.ArrowException as error:
+        raise ValueError(f"column {name!r} of {path} cannot be read as {dtype}: {first_line(error)}") from None
+
+
+def read_parquet(
+    source: InputFile,
+    rows: int | None,
+    columns: list[str],
+    first_row: int = 0,
+    n_rows: int = 1 << 16,
+    *,
+    are_optional: bool = False,
+    **options: Any,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file in batches.
+
+    Parameters
+    ----------
+    source : InputFile
+        File to read.
+    rows : int or None
+        Number of rows that the file must have; None for any number.
+    columns : list of str
+        Names of the columns in the file.
+    first_row : int, default=0
+        Row to begin with.
+    n_rows : int, default=65536
+        Number of rows of a batch.
+    are_optional : bool, default=False
+        Whether columns that the file lacks are left out of the batches.
+    **options : object
+        Options of ``pyarrow.parquet.ParquetFile``.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, ConnectionError
+        If the file is gone, or its store fails.
+    ValueError
+        If the file is damaged or has another number of rows.
+    """
+    file, path = _open(source, **options), source.name
+    try:
+        if are_optional:
+            existing = set(file.schema_arrow.names)
+            columns = [column for column in columns if column in existing]
+        rows = file.metadata.num_rows if rows is None else rows
         if file.metadata.num_rows != rows:
             raise ValueError(
                 f"{path} changed while it was read: it has {file.metadata.num_rows} rows now, but had {rows} before"

@@ -25,7 +25,7 @@ _ASSUMED_WIDTH = 32
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options for reading text; tables with declared dtypes need none.
+    """Options for reading text and folders of files.
 
     Parameters
     ----------
@@ -37,12 +37,15 @@ class ReadOptions:
         Style in which numbers are written.
     keeps_rows : bool
         Whether the first pass over a text file keeps all rows, because the whole table will be held in memory.
+    upcast : bool
+        Whether a column that files store with different dtypes gets the narrowest one that holds all values exactly.
     """
 
     sep: str | None = None
     encoding: str | None = None
     numbers: NumberStyle = field(default_factory=NumberStyle)
     keeps_rows: bool = False
+    upcast: bool = False
 
     @classmethod
     def of(
@@ -53,6 +56,7 @@ class ReadOptions:
         thousands: str | None = None,
         missing: str | Iterable[str] = (),
         encoding: str | None = None,
+        upcast: bool = False,
     ) -> ReadOptions:
         """Check the arguments of a public function, and return them as options."""
         if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127):
@@ -66,7 +70,9 @@ class ReadOptions:
                 raise ValueError(
                     f"encoding={encoding!r} is not known to Python; try 'utf-8', 'utf-16' or 'cp1252'"
                 ) from None
-        return cls(sep, encoding, NumberStyle(decimal, thousands, missing_tuple(missing)))
+        if not isinstance(upcast, bool):
+            raise TypeError(f"upcast must be True or False, got {upcast!r}")
+        return cls(sep, encoding, NumberStyle(decimal, thousands, missing_tuple(missing)), upcast=upcast)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class Source(ABC):
     reasons: dict[str, str]
     #: For each column of numbers that was read from text, the name under which `batches` returns the original text.
     written: Mapping[str, str] = MappingProxyType({})
+    #: Whether the dtypes of all columns are declared, so that they do not depend on the roles of the columns.
+    has_declared_types = False
     #: Rows per batch if the user chose a number; None means a number that depends on the size of a row.
     batch_rows: int | None = None
 
@@ -147,6 +155,10 @@ class Source(ABC):
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the bytes that were read; None if they did not come from files."""
+        return None
+
+    def other_version(self, fingerprint: Any) -> str | None:
+        """Return what the fingerprint of another version of this table names, such as ``"version 3"``, or None."""
         return None
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from isoxide._common.stores import Location, located
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Source, open_source
-from isoxide._frames.files import InputFile, is_folder, open_input, place_of, spool
-from isoxide._frames.frames import ArrowStream, DatasetSource
-from isoxide._frames.opening import files_of
+from isoxide._frames.files import InputFile, spool
+from isoxide._frames.opening import files_of, reopenable
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import ChooseRoles
 from isoxide._partitioned.row_columns import RowColumns
@@ -25,9 +25,6 @@ from isoxide.stream._engine import StreamEngine
 from isoxide.stream._write import ROWS_PER_FILE, ScoredStream, ScoreWriter
 
 __all__ = ["StreamTable", "open"]
-
-#: Sources whose columns have declared types, which do not depend on the roles of the columns.
-_TYPED = (ArrowStream, DatasetSource, ParquetFiles)
 
 _logger = logging.getLogger("isoxide.stream")
 
@@ -61,10 +58,8 @@ class StreamTable(PartitionedTable):
         yield self._engine(roles)
 
     def _engine(self, roles: ChooseRoles) -> StreamEngine:
-        if isinstance(self._source, _TYPED):
-            roles(self._source.schema.names, self._source.name)
         source: Source = open_source(self._source, self._batch_rows, options=self._options, roles=roles)
-        if isinstance(source, _TYPED):
+        if source.has_declared_types:
             # Keep the source, so that a stream that can be read once is not read again by the next method.
             self._source = source
             self._log_checksums()
@@ -79,7 +74,7 @@ class StreamTable(PartitionedTable):
         first page of each file tells whether a file has them. If not all files do, the logger ``isoxide.stream``
         says so once for each table, at level INFO.
         """
-        if not isinstance(self._source, _TYPED):
+        if not isinstance(self._source, Source):
             self._engine(roles_of())
         return self._source.page_checksums() if isinstance(self._source, ParquetFiles) else None
 
@@ -137,8 +132,9 @@ class StreamTable(PartitionedTable):
         resume : bool, default=False
             Whether to continue after the last complete file of a folder that an interrupted call wrote with the same
             forest, table and arguments. Files of the table are recognised by name, size, number of rows and
-            modification time; the contents of a pipe by their SHA-256; a table in memory by 1,000 of its rows; and
-            any other Arrow stream by the names and types of its columns only.
+            modification time; Delta and Iceberg tables by their identifier and version; the contents of a pipe by their
+            SHA-256; a table in memory by 1,000 of its rows; a LazyFrame by its query and columns; and any other Arrow
+            stream by the names and types of its columns only.
         filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
             File system of `out`. By default `out` is a URL (such as ``s3://bucket/scores``) or a local path. A file of
             a store is first written to the folder for temporary files, and sent when it is complete.
@@ -206,6 +202,7 @@ def open(
     thousands: str | None = None,
     missing: str | Iterable[str] = (),
     encoding: str | None = None,
+    upcast: bool = False,
 ) -> StreamTable:
     """Open a table that may be larger than memory.
 
@@ -213,12 +210,15 @@ def open(
 
     Parameters
     ----------
-    source : path, URL, list of these, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, URL, list of these, frame, dataset, table of a lake, or object with an Arrow stream
         File (Parquet, Feather or Arrow, CSV and other delimited text, JSON lines, Excel), an open file, or ``"-"`` for
         standard input; a folder of files, read in the order of their names (folders with names like
-        ``day=2025-04-26`` become columns of Parquet files); a pandas or polars frame; a dataset; or any object with
-        ``__arrow_c_stream__``, such as a DuckDB relation. JSON lines and Excel files are read into memory. Each method
-        reads CSV files once more, to infer the dtypes of their columns.
+        ``day=2025-04-26`` become columns of Parquet files); the folder or URL of a Delta table, a
+        ``deltalake.DeltaTable``, a ``pyiceberg`` table or scan, or the path of an Iceberg table's ``*.metadata.json``,
+        all pinned to their version at this call; a pandas or polars frame, or a polars ``LazyFrame``, which is
+        collected in batches in each pass; a dataset; or any object with ``__arrow_c_stream__``, such as a DuckDB
+        relation. JSON lines and Excel files are read into memory. Each method reads CSV files once more, to infer the
+        dtypes of their columns.
     filesystem : pyarrow.fs.FileSystem or fsspec.AbstractFileSystem, optional
         File system of the paths in `source`. By default they are local paths, or URLs such as ``s3://bucket/folder``
         (also ``gs``, ``abfs``, ``hdfs``, ``file`` and ``memory``), which pyarrow opens with the credentials that it
@@ -240,6 +240,11 @@ def open(
         Texts that mean a missing number in text files, in addition to the usual ones such as ``NA``.
     encoding : str, optional
         Encoding of text files. By default UTF-8, or UTF-16 if a file begins with its byte order mark.
+    upcast : bool, default=False
+        Whether a column may have different dtypes in the files of a folder. If so, all files are read as the narrowest
+        dtype that holds their values exactly: int32 and int64 as int64, int32 and float64 as float64, decimals with
+        more digits, times with the finer unit. int64 and float64 have no such dtype, and are refused. By default files
+        with different dtypes are refused.
 
     Returns
     -------
@@ -250,14 +255,16 @@ def open(
     Raises
     ------
     FileNotFoundError
-        If the file does not exist, or a folder has no readable files.
+        If the file does not exist, or a folder has no readable files. Methods raise it if a file of a table's version
+        was removed since.
     PermissionError, ConnectionError
         If a store denies access, or does not answer.
     ImportError
-        If the file system of a URL needs a package that is not installed.
+        If the file system of a URL or the table of a lake needs a package that is not installed.
     ValueError
-        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged, its columns
-        differ from the first file's, or a source that can be read only once is read again.
+        If an option is out of range, or a path is part of the folder of a Delta or Iceberg table. Methods raise it if
+        the contents cannot be read: a file is damaged, its columns differ from the first file's, a source that can be
+        read only once is read again, or the rows of a LazyFrame or a stream change between two passes.
     TypeError
         If rows cannot be read from `source`.
 
@@ -284,7 +291,9 @@ def open(
     >>> forest.feature_names_in_.tolist()
     ['a', 'b']
     """
-    options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
+    options = ReadOptions.of(
+        sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding, upcast=upcast
+    )
     if batch_rows is not None and batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
     if filesystem is not None and not isinstance(source, (str, os.PathLike, list, tuple)):
@@ -303,16 +312,22 @@ def open(
 def _reopenable(source: Any, filesystem: Any = None) -> Any:
     """Return a source that can be opened again; standard input, pipes and open files go to temporary files."""
     if isinstance(source, (str, os.PathLike, Location)):
-        place = source if str(source) == "-" else place_of(source, filesystem)
-        if is_folder(place):
-            files_of(place)
-            return place
-        return open_input(place)
+        opened = reopenable(source, filesystem)
+        if isinstance(opened, (Path, Location)):
+            # Refuse a folder without files before any other work.
+            files_of(opened)
+        return opened
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile, Location)) for path in source):
             # `open_source` refuses it with a message.
             return tuple(source)
-        return [path if isinstance(path, InputFile) else _reopenable(path, filesystem) for path in source]
+        known: dict[Any, Any] = {}
+        is_alone = len(source) == 1
+        items = [
+            path if isinstance(path, InputFile) else reopenable(path, filesystem, is_alone=is_alone, known=known)
+            for path in source
+        ]
+        return items[0] if is_alone and isinstance(items[0], Source) else items
     is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc") or isinstance(source, Source)
     if not is_table and callable(getattr(source, "read", None)):
         name = getattr(source, "name", None)

@@ -199,6 +199,12 @@ class ScoreWriter:
                 raise ValueError(f"cannot resume: {out} was not written by write_scores; it has no {_NOTE}") from None
             for name, value in note.items():
                 if not isinstance(existing, dict) or existing.get(name) != value:
+                    existing_value = existing.get(name) if isinstance(existing, dict) else None
+                    if name == "source" and (other := self.source.other_version(existing_value)) is not None:
+                        raise ValueError(
+                            f"cannot resume: the scores in {out} are those of {other}, but the table is "
+                            f"{self.source.name}; open {other}, or choose another folder"
+                        )
                     raise ValueError(
                         f"cannot resume: the scores in {out} have a different {name}; give the same one, or "
                         "another folder"

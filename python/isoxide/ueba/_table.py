@@ -57,9 +57,10 @@ class FeatureTable:
         Counts of rows, entities and days, the columns that are left out with the reasons, and data-quality warnings.
         ``print(table.profile)`` shows it.
     source : str or None
-        Name of the file or folder. None for a table from a frame.
+        Name of the file or folder, or of a Delta or Iceberg table with its version. None for a table from a frame.
     checksum : str or None
-        SHA-256 of the bytes of the file. For several files, it is computed from their checksums and names.
+        SHA-256 of the bytes of the file. For several files, it is computed from their checksums and names, and for a
+        Delta or Iceberg table from its identifier, its version and the paths of its files.
     days : pandas.Series
         Day of each row, at midnight and without a time zone.
 
@@ -168,6 +169,7 @@ def read_table(
     encoding: str | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
+    upcast: bool = False,
 ) -> FeatureTable:
     """Read a table with one row per entity and time, and profile it.
 
@@ -178,10 +180,11 @@ def read_table(
 
     Parameters
     ----------
-    source : path, list of paths, open file, or frame
+    source : path, list of paths, open file, frame, or table of a lake
         File (CSV, TSV or other delimited text, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a
         folder of such files with the same columns, which are read in the order of their names, ``"-"`` for standard
-        input, a pandas or polars frame, or any object with an Arrow stream. Named levels of an index become columns.
+        input, a Delta or Iceberg table (its folder, or an object of ``deltalake`` or ``pyiceberg``), a pandas or polars
+        frame, a polars ``LazyFrame``, or any object with an Arrow stream. Named levels of an index become columns.
     entity : str
         Column with the entity, such as an actor, a host or an account. It is read as exact text: ``0001`` and ``1`` are
         two entities. Only an empty cell is missing.
@@ -210,6 +213,9 @@ def read_table(
     timezone : str, optional
         Time zone that decides which day a time belongs to, such as ``"Europe/Oslo"``. By default each time keeps the
         day in the source.
+    upcast : bool, default=False
+        Whether a column may have different dtypes in the files of a folder. If so, all files are read as the narrowest
+        dtype that holds their values exactly, such as int64 for int32 and int64. By default such files are refused.
 
     Returns
     -------
@@ -257,7 +263,9 @@ def read_table(
     >>> table.profile.n_duplicates
     1
     """
-    options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
+    options = ReadOptions.of(
+        sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding, upcast=upcast
+    )
     style = TimeStyle(time_format, timezone)
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, stream, ueba
 from isoxide._common.files import FileSet, replace_file
-from isoxide._common.stores import Location, located, store_error, without_secrets
+from isoxide._common.stores import Location, error_line, located, store_error, without_secrets
 
 pytestmark = [
     pytest.mark.not_parallel(reason="one memory for all"),
@@ -302,3 +302,27 @@ def test_a_url_that_lacks_a_slash_is_no_local_folder(text, tmp_path, monkeypatch
     # Such a name can still be meant.
     forest.save(f"./{folder.name}/forest")
     assert [path.name for path in folder.iterdir()] == ["forest"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_named"),
+    [("memory://bucket/x", True), ("s3://key:word@bucket/x?region=a", False), ("s3://bucket/x?region=a", False)],
+)
+def test_a_location_knows_whether_its_name_opens_it(url, is_named):
+    location = located(url)
+    assert location.is_named_by_url is is_named
+    assert (location / "y").is_named_by_url is is_named
+    assert not located("bucket/x", location.filesystem).is_named_by_url
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("one\ntwo", "one"),
+        ("", "OSError"),
+        ("Generic S3\n  \x1b[31m↳\x1b[0m performing HEAD:\n ↳ 403\nmore", "Generic S3: performing HEAD: 403"),
+        ("x" * 600, "x" * 500 + "..."),
+    ],
+)
+def test_an_error_is_one_line_with_its_causes(message, expected):
+    assert error_line(OSError(message)) == expected

@@ -1,10 +1,13 @@
 """Test tables, scores, models and reports in an object store that speaks S3, also when it denies or drops requests."""
 
+import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
@@ -196,3 +199,92 @@ def test_the_command_scores_a_table_in_a_bucket(s3, proxy, frame, forest):
     scores = pq.read_table(f"{BUCKET}/out.parquet", filesystem=s3)["score"]
     assert_array_equal(scores, forest.decision_function(frame[X]))
     assert "testing" not in result.stdout + result.stderr
+
+
+#: Program that scores a Delta table. deltalake holds the interpreter while it waits for a store, so that no
+#: server in the same process could answer.
+SCORE_DELTA = """
+import json, sys, deltalake
+from isoxide import IsolationForest, stream
+url, options, forest, out = sys.argv[1:]
+options = json.loads(options)
+table = stream.open(deltalake.DeltaTable(url, storage_options=options))
+print(table)
+print(table.write_scores(IsolationForest.load(forest), out, keep=["team", "row", "x", "y"]))
+# By its URL, with the environment.
+assert stream.open(url)._source.count() == table._source.count()
+"""
+
+
+@pytest.mark.slow
+def test_a_delta_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, forest, tmp_path):
+    deltalake = pytest.importorskip("deltalake", reason="the packages of lakes are not installed here")
+    options = {
+        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_port}", "AWS_ALLOW_HTTP": "true", "max_retries": "0",
+        "AWS_CONDITIONAL_PUT": "etag",
+    }  # fmt: skip
+    url, out = f"s3://{BUCKET}/delta", tmp_path / "scores.parquet"
+    rows = frame.assign(team=[["a b", "c/%", None][k % 3] for k in range(N)], row=np.arange(N))
+    deltalake.write_deltalake(url, rows, storage_options=options, partition_by=["team"])
+    forest.save(tmp_path / "forest")
+    command = [sys.executable, "-c", SCORE_DELTA, url, json.dumps(options), tmp_path / "forest", out]
+    environment = {**os.environ, **{name: value for name, value in options.items() if name.startswith("AWS_")}}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"<StreamTable of the Delta table {url} (version 0)>\n{N}\n", result.stderr
+    scores = pd.read_parquet(out).sort_values("row", ignore_index=True)
+    assert_array_equal(scores["score"], forest.decision_function(frame[X]))
+    columns = ["team", "row", "x", "y"]
+    pd.testing.assert_frame_equal(scores[columns], rows[columns])
+    # The URL has options that only pyarrow knows, and its files are those of a Delta table.
+    with pytest.raises(
+        ValueError, match=r"open it with deltalake\.DeltaTable\(url, storage_options=\.\.\.\), and give"
+    ):
+        stream.open(url_of(proxy, "delta"))
+    folder = next(name.rsplit("/", 1)[0] for name in names(s3) if "team=c" in name)
+    with pytest.raises(ValueError, match=rf"belongs to the Delta table s3://{BUCKET}/delta, and may hold rows"):
+        stream.open(url_of(proxy, folder.removeprefix(f"{BUCKET}/").replace("%", "%25")))
+    out.unlink()
+    proxy.denied, proxy.n_passed = {"GET"}, 4
+    result = subprocess.run(command, capture_output=True, text=True)
+    message = result.stderr.splitlines()[-1]
+    assert "DeniedError: " in message
+    assert f"{url}" in message
+    assert "check the credentials" in message
+    assert not list(tmp_path.glob("scores*"))
+
+
+@pytest.mark.slow
+def test_an_iceberg_table_in_a_bucket_equals_the_one_in_memory(s3, proxy, frame, forest, tmp_path):
+    pytest.importorskip("pyiceberg", reason="the packages of lakes are not installed here")
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    store = {"access-key-id": "testing", "secret-access-key": "testing", "region": "us-east-1"}
+    properties = {f"s3.{name}": value for name, value in store.items()}
+    catalog = SqlCatalog(
+        "lake",
+        uri=f"sqlite:///{tmp_path}/catalog.db",
+        warehouse=f"s3://{BUCKET}/warehouse",
+        **properties,
+        **{"s3.endpoint": f"http://127.0.0.1:{proxy.server_port}"},
+    )
+    catalog.create_namespace("lake")
+    rows = pa.Table.from_pandas(frame, preserve_index=False)
+    table = catalog.create_table("lake.days", schema=rows.schema)
+    table.append(rows)
+    opened = stream.open(table)
+    assert opened.fit(IsolationForest(n_estimators=10, random_state=0), features=X).to_bytes() == forest.to_bytes()
+    with pytest.raises(ValueError, match=r"warehouse/lake/days is an Iceberg table whose newest version only its"):
+        stream.open(url_of(proxy, "warehouse/lake/days"))
+    with pytest.raises(ValueError, match=r"warehouse/lake/days/data belongs to the Iceberg table"):
+        stream.open(url_of(proxy, "warehouse/lake/days/data"))
+    proxy.dropped = {"GET"}
+    with pytest.raises(
+        ConnectionError, match=r"lake\.days \(snapshot \d+\) cannot be read: .*; check the add"
+    ) as caught:
+        opened.write_scores(forest, tmp_path / "scores.parquet")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "scores.parquet").exists()
+    proxy.heal()
+    assert opened.write_scores(forest, tmp_path / "scores.parquet") == N
