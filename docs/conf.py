@@ -34,10 +34,11 @@ default_role = "py:obj"
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 # Spark is large and needs Java, and its part of the package is read without it.
-autodoc_mock_imports = ["py4j", "pyspark.errors", "pyspark.sql"]
+autodoc_mock_imports = ["py4j", "pyspark.errors", "pyspark.ml", "pyspark.sql"]
 sys.modules["pyspark"] = pyspark = types.ModuleType("pyspark")
 pyspark.__version__, pyspark.__path__ = "4", []
 pyspark.StorageLevel = pyspark.TaskContext = type("Absent", (), {})
+pyspark.keyword_only = lambda method: method
 
 # Each program of docs/examples is run, and its pictures are shown.
 sphinx_gallery_conf = {

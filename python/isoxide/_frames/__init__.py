@@ -21,6 +21,7 @@ Modules for reading, in the order in which a table passes through them:
     keys             entities and groups as exact text
     times            times, each of which keeps the day in the source
     features         choice of the feature columns, with the reason why each other column is not one
+    entities         numbers of the entities of a table, and the first day of each
     profile          facts about a table, collected by partition and merged
     table_profile    `TableProfile`: these facts and warnings for the user
 

@@ -11,6 +11,7 @@ Nothing is left out because of a check; the profile of the table tells.
 
 from __future__ import annotations
 
+import heapq
 import re
 import zlib
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from isoxide._frames.times import CodedTimes
 
 __all__ = ["EqualColumns", "Growth", "looks_like_label"]
 
@@ -141,27 +144,52 @@ class Growth:
         columns : dict of str to ndarray
             Values of each feature.
         """
-        if not self.names:
-            return
-        codes = self._admit(name for name in entities.unique().to_pylist() if name is not None)
+        codes = self.admit(name for name in entities.unique().to_pylist() if name is not None)
         indices = pc.index_in(entities, value_set=pa.array(list(codes), type=entities.type))
-        rows = np.flatnonzero(indices.is_valid().to_numpy(zero_copy_only=False))
+        positions = np.append(np.array(list(codes.values()), dtype=np.int64), -1)
+        codes_of_rows = positions[pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)]
+        self.add_rows(codes_of_rows, CodedTimes(times, np.arange(len(times))), columns)
+
+    def add_rows(self, codes: NDArray[np.int64], times: CodedTimes, columns: dict[str, NDArray[Any]]) -> None:
+        """Add the rows of entities of the sample.
+
+        Parameters
+        ----------
+        codes : ndarray of int64
+            Index of the entity of each row in `entities`, or -1 if it is not in the sample.
+        times : CodedTimes
+            Time of each row.
+        columns : dict of str to ndarray
+            Values of each feature.
+        """
+        rows = np.flatnonzero(codes >= 0)
+        if not rows.size or not self.names:
+            return
+        codes, microseconds = codes[rows], times.microseconds[times.codes[rows]]
+        # In a table that is ordered by time, nearly all rows are later than the times that are kept.
+        early = microseconds <= self._latest()[codes]
+        rows, codes, microseconds = rows[early], codes[early], microseconds[early]
+        kept = _earliest(codes, microseconds)
+        rows, codes, microseconds = rows[kept], codes[kept], microseconds[kept]
         if not rows.size:
             return
-        positions = indices.take(pa.array(rows)).to_numpy().astype(np.int64)
-        codes_of_rows = np.array(list(codes.values()), dtype=np.int64)[positions]
-        naive = times if times.dt.tz is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
-        microseconds = naive.to_numpy()[rows].astype("datetime64[us]").astype(np.int64)
-        kept = _earliest(codes_of_rows, microseconds)
-        rows, codes_of_rows, microseconds = rows[kept], codes_of_rows[kept], microseconds[kept]
         values = np.empty((len(rows), len(self.names)))
         for j, name in enumerate(self.names):
             values[:, j] = columns[name][rows]
-        self._add(codes_of_rows, microseconds, values, values)
+        self._add(codes, microseconds, values, values)
+
+    def _latest(self) -> NDArray[np.int64]:
+        """Return the latest time of each entity that may still be kept."""
+        latest = np.full(len(self.entities), np.iinfo(np.int64).max)
+        counts = np.bincount(self.codes, minlength=len(self.entities))
+        is_full = counts >= MAX_TIMES
+        # The lines are sorted by entity and time.
+        latest[is_full] = self.times[np.cumsum(counts)[is_full] - 1]
+        return latest
 
     def merge(self, other: Growth) -> None:
         """Add the sample of another partition."""
-        codes = self._admit(other.entities)
+        codes = self.admit(other.entities)
         new = np.array([codes.get(name, -1) for name in other.entities], dtype=np.int64)
         if not len(new):
             return
@@ -183,11 +211,13 @@ class Growth:
         grows = ~decreases & (n_steps >= _MIN_STEPS) & (n_growing >= _GROWING_SHARE * n_steps)
         return [name for name, is_growing in zip(self.names, grows.tolist(), strict=True) if is_growing]
 
-    def _admit(self, names: Iterable[str]) -> dict[str, int]:
+    def admit(self, names: Iterable[str]) -> dict[str, int]:
         """Take entities into the sample if their checksums are low enough; return the index of each entity in it."""
         limit = self._keys[-1] if len(self._keys) == MAX_ENTITIES else None
         keys = ((zlib.crc32(name.encode("utf-8", "surrogatepass")), name) for name in names)
-        new = {key for key in keys if limit is None or key < limit} - set(self._keys)
+        lower = (key for key in keys if limit is None or key < limit)
+        # A batch has far more names than the sample, and only its lowest can come into it.
+        new = set(heapq.nsmallest(MAX_ENTITIES, lower)) - set(self._keys)
         if new:
             chosen = sorted([*self._keys, *new])[:MAX_ENTITIES]
             index = {key: k for k, key in enumerate(chosen)}

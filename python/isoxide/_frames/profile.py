@@ -10,22 +10,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from isoxide._common.threads import mapped, resolve_n_jobs_for
 from isoxide._core import Sketch
 from isoxide._frames.cells import CellFacts
 from isoxide._frames.checks import EqualColumns, Growth, looks_like_label
 from isoxide._frames.columns import number_column
+from isoxide._frames.entities import Entities
 from isoxide._frames.keys import as_text, similar_spellings
 from isoxide._frames.table_profile import TableProfile
-from isoxide._frames.times import Times, days_of
+from isoxide._frames.times import CodedTimes, Times, days_of
 
-__all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "unbounded_sketch"]
+__all__ = ["CAPACITY", "Keys", "Profile", "Profiler", "repeated_rows", "sketch_columns", "unbounded_sketch"]
 
 #: Maximum number of distinct values of a column that a sketch keeps exactly.
 CAPACITY = 2**14
@@ -43,6 +46,24 @@ def unbounded_sketch() -> Sketch:
     return Sketch(-np.inf, np.inf, capacity=CAPACITY)
 
 
+def sketch_columns(pairs: list[tuple[Sketch, NDArray[Any]]], n_jobs: int | None) -> None:
+    """Add values to sketches, each of which is filled by one thread."""
+    n_workers = resolve_n_jobs_for(n_jobs, sum(len(values) for _, values in pairs))
+    mapped(lambda pair: pair[0].add(pair[1]), pairs, n_workers)
+
+
+class Keys(NamedTuple):
+    """Entity and time of each row of a batch."""
+
+    #: Entities as text.
+    entities: pa.Array
+    #: Code of the entity of each row, or None if there are too many entities for codes.
+    codes: NDArray[np.int64] | None
+    #: Names of the entities that occur for the first time; without codes, all names of the batch.
+    new: pa.Array
+    times: CodedTimes
+
+
 class Profile:
     """Facts about the rows of a table or a partition, which `Profiler` collects."""
 
@@ -50,13 +71,15 @@ class Profile:
         self.n = 0
         self.days: Counter[Any] = Counter()
         self.time_dtype: Any = None
-        self.entities: set[str | None] = set()
+        self.entities = Entities()
         self.n_unnamed = 0
         self.has_times_of_day = False
         self.may_be_ids = dict.fromkeys(names, True)
         self.sketches = {name: unbounded_sketch() for name in names}
         self.texts = {name: CellFacts() for name in texts}
         self.equal, self.growth = EqualColumns(names), Growth(names)
+        #: Index in the sample of `growth` of each entity with a code, or -1; the last is for rows without an entity.
+        self.sampled = np.full(1, -1)
 
 
 class Profiler:
@@ -72,10 +95,14 @@ class Profiler:
         Names of the columns of numbers that may be features.
     texts : list of str
         Names of the columns of text whose cells are counted.
+    n_jobs : int or None
+        Number of threads that fill sketches; None means all cores.
     """
 
-    def __init__(self, entity: str, times: Times, names: Iterable[str], texts: Iterable[str]) -> None:
-        self.entity, self.times = entity, times
+    def __init__(
+        self, entity: str, times: Times, names: Iterable[str], texts: Iterable[str], *, n_jobs: int | None = 1
+    ) -> None:
+        self.entity, self.times, self.n_jobs = entity, times, n_jobs
         self.names, self.texts = list(names), list(texts)
         self.columns = tuple(dict.fromkeys([entity, times.name, *self.names, *self.texts]))
 
@@ -85,28 +112,52 @@ class Profiler:
 
     def update(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
         """Add a batch; `first_row` is the number of its first row, or None if it is not known."""
-        times = self.times.of(batch, first_row)
-        days = days_of(times)
-        profile.days.update(days.value_counts().to_dict())
-        profile.time_dtype = times.dtype if profile.time_dtype is None else profile.time_dtype
-        profile.has_times_of_day |= bool((times.dt.tz_localize(None) != days).any())
+        return self.add(profile, batch, self.keys(profile, batch, first_row))
+
+    def keys(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Keys:
+        """Return the entity and time of each row of a batch, and give codes to new entities."""
+        times = self.times.coded(batch.column(self.times.name), first_row)
         entities = as_text(batch.column(self.entity), self.entity)
+        return Keys(entities, *profile.entities.codes(entities), times)
+
+    def add(self, profile: Profile, batch: pa.RecordBatch, keys: Keys) -> Profile:
+        """Add a batch whose keys have been read."""
+        entities, _, _, times = keys
+        days = days_of(times.distinct)
+        counts = np.bincount(times.codes, minlength=len(days))
+        profile.days.update(pd.Series(counts).groupby(days.to_numpy()).sum().to_dict())
+        profile.time_dtype = times.distinct.dtype if profile.time_dtype is None else profile.time_dtype
+        profile.has_times_of_day |= bool((times.distinct.dt.tz_localize(None) != days).any())
         profile.n_unnamed += entities.null_count
-        profile.entities.update(entities.unique().to_pylist())
+        day_numbers = days.to_numpy().astype("datetime64[D]").astype(np.int64)
+        profile.entities.add_days(keys.codes, day_numbers[times.codes])
         columns = {name: number_column(batch, name) for name in self.names}
         profile.equal.update(columns)
-        profile.growth.update(entities, times, columns)
+        self._add_growth(profile, keys, columns)
         for name, values in columns.items():
             # The first values suffice to rule out most columns.
             if profile.may_be_ids[name]:
                 profile.may_be_ids[name] = _may_be_ids(values, is_first=profile.n == 0)
-            profile.sketches[name].add(values)
+        sketch_columns([(profile.sketches[name], values) for name, values in columns.items()], self.n_jobs)
         for name in self.texts:
             # Errors here do not name rows, since some engines have no row numbers.
             column = batch.column(name)
             profile.texts[name].update(column.cast(pa.string()), None)
         profile.n += batch.num_rows
         return profile
+
+    def _add_growth(self, profile: Profile, keys: Keys, columns: dict[str, NDArray[Any]]) -> None:
+        if keys.codes is None:
+            profile.growth.update(keys.entities, keys.times.of_rows, columns)
+            return
+        if len(keys.new):
+            # An entity that was once refused or replaced never comes into the sample again.
+            profile.growth.admit(keys.new.to_pylist())
+            names = profile.entities.names
+            sampled = pc.index_in(pa.array(profile.growth.entities, pa.string()), value_set=names).to_numpy()
+            profile.sampled = np.full(len(names) + 1, -1)
+            profile.sampled[sampled] = np.arange(len(sampled))
+        profile.growth.add_rows(profile.sampled[keys.codes], keys.times, columns)
 
     def merge(self, profiles: Iterable[Profile]) -> Profile:
         """Combine the profiles of partitions, which may come in any order."""
@@ -117,7 +168,7 @@ class Profiler:
             merged.n += profile.n
             merged.days += profile.days
             merged.time_dtype = profile.time_dtype if merged.time_dtype is None else merged.time_dtype
-            merged.entities |= profile.entities
+            merged.entities.merge(profile.entities)
             merged.n_unnamed += profile.n_unnamed
             merged.has_times_of_day |= profile.has_times_of_day
             for name in self.names:
@@ -186,7 +237,7 @@ class Profiler:
             n_rows=profile.n,
             n_duplicates=n_read - profile.n,
             n_duplicate_keys=n_duplicate_keys,
-            n_entities=len(profile.entities),
+            n_entities=len(profile.entities) + (profile.n_unnamed > 0),
             n_unnamed=profile.n_unnamed,
             n_days=len(days),
             n_features=len(features),

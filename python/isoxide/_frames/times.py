@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from isoxide._frames.cells import BadCellError
 from isoxide._frames.dtypes import is_text
 from isoxide._frames.keys import as_text
 
-__all__ = ["TimeStyle", "Times", "days_of", "zones"]
+__all__ = ["CodedTimes", "TimeStyle", "Times", "days_of", "zones"]
 
 #: Values of `time_format` that are not patterns: units of numbers that count from 1970-01-01 in UTC.
 EPOCH_UNITS = {
@@ -80,6 +81,28 @@ def days_of(times: pd.Series) -> pd.Series:
     return days
 
 
+class CodedTimes(NamedTuple):
+    """Times of rows, each of which is read once from the cells that share it."""
+
+    #: Times that rows have; several of them may be equal, since they can be written in several ways.
+    distinct: pd.Series
+    #: Position of the time of each row in `distinct`.
+    codes: NDArray[Any]
+
+    @property
+    def of_rows(self) -> pd.Series:
+        """Return the time of each row."""
+        return pd.Series(self.distinct.array.take(self.codes), name=self.distinct.name)
+
+    @property
+    def microseconds(self) -> NDArray[np.int64]:
+        """Return `distinct` in whole microseconds since 1970 in UTC; times without a zone are taken as they are."""
+        times = self.distinct
+        naive = times if times.dt.tz is None else times.dt.tz_convert("UTC").dt.tz_localize(None)
+        counts: NDArray[np.int64] = naive.to_numpy().astype("datetime64[us]").astype(np.int64)
+        return counts
+
+
 def _zone(text: str) -> str:
     """Return the zone that a time was written in: ``""`` for none, ``"UTC"``, or an offset such as ``"+02:00"``."""
     match = _ZONE.search(text)
@@ -134,7 +157,11 @@ class Times:
         return self.read(pa.Array.from_pandas(column)).set_axis(column.index)
 
     def read(self, column: pa.Array | pa.ChunkedArray, first_row: int | None = 0) -> pd.Series:
-        """Return the times of a column.
+        """Return the times of a column (see `coded`)."""
+        return self.coded(column, first_row).of_rows
+
+    def coded(self, column: pa.Array | pa.ChunkedArray, first_row: int | None = 0) -> CodedTimes:
+        """Return the times of a column, each distinct cell of which is read once.
 
         Parameters
         ----------
@@ -173,7 +200,7 @@ class Times:
         outside = np.flatnonzero((naive < _YEAR_BOUNDS[0]) | (naive >= _YEAR_BOUNDS[1]))
         if outside.size:
             self._refuse(column, pa.array(np.isin(codes, outside)), first_row, "not within the years 1 to 9999")
-        return pd.Series(times.array.take(codes), name=self.name)
+        return CodedTimes(pd.Series(times.array, name=self.name), codes)
 
     def _localized(self, times: pd.Series) -> pd.Series:
         # The clock skips or repeats some hours; the day is the same either way.

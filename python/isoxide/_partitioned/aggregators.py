@@ -16,12 +16,13 @@ from __future__ import annotations
 import copyreg
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from isoxide import _core
@@ -30,7 +31,6 @@ from isoxide._frames.columns import number_column, plain_numbers
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
-from isoxide._ranks.groups import members
 
 #: Name of the column that holds the row numbers of collected rows.
 ROW_NUMBER = "__isoxide_row"
@@ -199,16 +199,26 @@ class MappedAggregator(Aggregator[S, R_co]):
 
 
 class ScoreBatches(MappedAggregator[S, R_co]):
-    """Score each batch, and pass the scores to an inner aggregator."""
+    """Score each batch, and pass it to an inner aggregator with the scores as the column `SCORE`."""
 
     def __init__(self, inner: Aggregator[S, R_co], forest: BroadcastForest, features: Iterable[str]) -> None:
-        super().__init__(inner, features)
+        self.features = list(features)
+        others = (name for name in inner.columns if name != SCORE)
+        super().__init__(inner, dict.fromkeys([*others, *self.features]))
         self.forest = forest
 
     def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
-        """Return the scores of a batch."""
-        scores = batch_scores(batch, list(self.columns), self.forest.forest())
-        return pa.record_batch([pa.array(scores)], [SCORE]), first_row
+        """Return the columns that the inner aggregator reads."""
+        return with_scores(
+            batch, batch_scores(batch, self.features, self.forest.forest()), self.inner.columns
+        ), first_row
+
+
+def with_scores(batch: pa.RecordBatch, scores: NDArray[np.float64], columns: Iterable[str]) -> pa.RecordBatch:
+    """Return the given columns of a batch, one of which is the column `SCORE`."""
+    columns = list(columns)
+    arrays = [pa.array(scores) if name == SCORE else batch.column(name) for name in columns]
+    return pa.RecordBatch.from_arrays(arrays, names=columns)
 
 
 class CountRows(Aggregator[int, int]):
@@ -245,7 +255,12 @@ class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
 
     def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
         """Return all rows as a table."""
-        return pa.Table.from_batches(state, self.schema)
+        return self.table(state)
+
+    def table(self, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+        """Return batches as a table, whose columns may have nulls even if those of the source may not."""
+        schema = pa.schema([pa.field(field.name, field.type) for field in self.schema])
+        return pa.Table.from_batches([pa.RecordBatch.from_arrays(b.columns, schema=schema) for b in batches], schema)
 
 
 def with_row_numbers(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> pa.RecordBatch:
@@ -299,6 +314,25 @@ class PickRows(CollectRows):
                 "order each time"
             )
         return table.select(list(self.columns))
+
+
+def rows_by_label(column: pa.Array, labels: list[Any]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield the position of each label that a column of text has, and its rows in ascending order."""
+    positions = positions_of(column, pa.array(labels, pa.string()))
+    rows = np.flatnonzero(positions >= 0)
+    rows = rows[np.argsort(positions[rows], kind="stable")]
+    edges = np.searchsorted(positions[rows], np.arange(len(labels) + 1))
+    for number in np.flatnonzero(np.diff(edges)).tolist():
+        yield number, rows[edges[number] : edges[number + 1]]
+
+
+def positions_of(column: pa.Array, values: pa.Array) -> NDArray[np.int64]:
+    """Return the position of each cell of a column of text among distinct values, or -1."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    indices = pc.index_in(column, value_set=values)
+    positions: NDArray[np.int64] = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)
+    return positions
 
 
 class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
@@ -389,10 +423,8 @@ class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
             for counts in state:
                 counts.add(table, n_jobs=self.n_jobs)
             return state
-        labels = batch.column(self.groups).to_pylist()
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        for positions, rows in members(self.labels, labels):
-            state[numbers[self.labels[int(positions[0])]]].add(table.take(pa.array(rows)), n_jobs=self.n_jobs)
+        for number, rows in rows_by_label(batch.column(self.groups), self.labels):
+            state[number].add(table.take(pa.array(rows)), n_jobs=self.n_jobs)
         return state
 
     def merge(self, states: Iterable[list[RankCounts]]) -> list[RankCounts]:

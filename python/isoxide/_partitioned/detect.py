@@ -1,49 +1,53 @@
 """Detection on a partitioned table, with the same findings as `isoxide.ueba.detect` for the same rows in memory.
 
-    profile -> fetch drawn rows, grow -> scores -> offset -> anomalous rows -> severity, first days, ranks -> assemble
+    survey of the rows    profile, first days of the entities, and the rows that trees draw
+    grow                  no pass
+    survey of the scores  rows with the lowest scores, lowest score of each day, sketch of the scores
+    offset, severity      from the survey; if it does not suffice, from the scores alone
+    facts of findings     ranks, groups, and scores of their entities
+    assemble              no pass
 
-If the profile does not determine a quantile of a column, later passes refine its sketch while they do their own work.
+If the profile does not determine a quantile of a column, the later passes refine its sketch at the same time.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from isoxide._common.patterns import select
 from isoxide._common.warn import warn_caller
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._forest.estimator import IsolationForest
-from isoxide._forest.sample_plan import SamplePlan
+from isoxide._forest.score_sketch import ScoreSketch
 from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
-from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
+from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, AggregateAll, Aggregator, CountAlerts, positions_of
 from isoxide._partitioned.anomalies import (
-    ANOMALY_SCORE,
-    DECISION,
-    Anomalies,
-    CountDecisions,
+    DigestScores,
     FindAnomalies,
     FirstSeen,
     ScoreEntities,
+    ScoreSurvey,
+    SurveyScores,
 )
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
-from isoxide._partitioned.families import sampled_families
-from isoxide._partitioned.fit import grow, score_offset
+from isoxide._partitioned.families import PlannedRows, sampled_families
+from isoxide._partitioned.fit import check_scored, grow, score_offset
 from isoxide._partitioned.options import PartitionedDetectOptions
 from isoxide._partitioned.profile import ProfiledTable
 from isoxide._partitioned.quantiles import GroupQuantiles, GroupSketches, Quantiles, SketchGroups
-from isoxide._partitioned.ranks import rank_rows
+from isoxide._partitioned.ranks import RowRanks, rank_rows
 from isoxide._partitioned.sizes import group_by_size
+from isoxide._partitioned.views import ScoredRows
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.options import RankOptions
@@ -71,6 +75,9 @@ __all__ = ["detect"]
 
 #: Maximum number of findings, which are held in memory.
 MAX_FINDINGS = 1_000_000
+#: Maximum number of cells of the rows with the lowest scores that are kept while the offset is not known: in this
+#: process, and in each state of a cluster.
+MAX_KEPT_CELLS, MAX_SENT_CELLS = 2**22, 2**20
 
 
 def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None = None) -> Findings:
@@ -97,9 +104,15 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         raise ValueError(f"groups={groups!r} is not a column of the table")
     rules = rules_or_default(options.rules, rank_options)
     qs = list(dict.fromkeys([*STATISTICS.values(), *quantiles_of_rules(rules)]))
+    unfitted = options.forest
+    if unfitted is None:
+        unfitted = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
+    is_fitted = hasattr(unfitted, "offset_")
+    planned = PlannedRows(None if is_fitted else unfitted, has_sample=options.explain or is_size)
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
         groups=None if is_size else groups, style=TimeStyle(options.time_format, options.timezone),
+        planned_rows=planned.rows,
     )  # fmt: skip
     refuse_infinite(table.profile.infinite)
     check_training(table.n_rows, table.profile.n_days, options.forest, train_on_this=options.train_on_this)
@@ -107,23 +120,27 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
         warn_caller(note)
-    forest = _grown(table, options, n_jobs)
+    forest = _fitted(table, unfitted) if is_fitted else _grown(table, planned)
+    quantiles = table.quantiles(qs)
     scores = table.engine.scores(forest)
     try:
-        _calibrate(table, scores, forest, options)
-        quantiles = table.quantiles(qs)
-        anomalies = _find_anomalies(table, forest, quantiles)
-        rows, decisions, anomaly_scores, labels = _in_order(table, anomalies)
-        severity, rows_as_high = _severity(scores, forest, decisions)
+        scored = scores if engine.is_local else ScoredRows(table.engine, forest)
+        survey = _score_survey(table, scored, forest, options, quantiles)
+        _calibrate(table, scores, forest, options, survey.sketch)
+        anomalies = _find_anomalies(table, scored, forest, survey)
+        rows, samples, labels = _in_order(table, anomalies, forest)
+        decisions = samples - forest.offset_
+        severity, rows_as_high = _severity(decisions, table.n_rows)
+        scope = Scope(groups, options.entity, size=size)
+        peers = None if labels is None else Groups(labels, scope, options.min_group)
+        digest = scores.aggregate(DigestScores(float(forest.offset_))) if engine.is_local else None
+        facts = _facts_of_findings(table, scored, rows, forest, quantiles, peers, rank_options)
     finally:
         scores.close()
-    scope = Scope(groups, options.entity, size=size)
-    peers = None if labels is None else Groups(labels, scope, options.min_group)
-    sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
-    first_seen, entity_scores, group_sketches = _facts_of_entities(table, rows, forest, quantiles, sketcher)
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
-    days = sorted(anomalies.lowest)
+    days = sorted(survey.lowest)
+    lowest = np.array([survey.lowest[day] for day in days])
     detection = Detection(
         profile=table.profile,
         source=engine.name,
@@ -132,28 +149,29 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         time=options.time,
         features=list(table.features),
         forest=forest,
-        scores_sha256=anomalies.scores_sha256,
+        scores_sha256=digest,
         rows=rows,
         scores=decisions,
-        anomaly_scores=anomaly_scores,
+        anomaly_scores=-samples,
         severity=severity,
         rows_as_high=rows_as_high,
-        highest=anomalies.highest,
+        highest=survey.highest,
+        # Subtraction rounds monotonically, so the lowest decision score is that of the lowest score.
         days=pd.DataFrame(
             {
                 "day": days,
                 "rows": [table.days[day] for day in days],
-                "lowest": [anomalies.lowest[day] for day in days],
-                "highest": [anomalies.highest_of_day[day] for day in days],
+                "lowest": lowest - forest.offset_,
+                "highest": -lowest,
             }
         ),
-        first_seen=first_seen,
-        ranks=_ranks(table, rows, peers, sketcher, group_sketches, quantiles, rank_options, scope),
+        first_seen=facts.first_seen,
+        ranks=_ranks(table, rows, peers, facts, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
         size=size,
         families=sampled_families(table) if options.explain else [],
-        entity_scores=entity_scores,
+        entity_scores=facts.entity_scores,
     )
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)
 
@@ -168,69 +186,113 @@ def _candidates(
     return [name for name in included if name not in left_out]
 
 
-def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) -> IsolationForest:
-    """Grow a forest on the table, or copy the fitted forest that was given."""
-    forest = options.forest
-    if forest is None:
-        forest = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
-    if hasattr(forest, "offset_"):
-        features = features_of(forest, table.engine.schema, table.engine.name)
-        if features != table.features:
-            raise ValueError(f"the forest was fitted on the features {features}, but the table has {table.features}")
-        # The copy shares the trees; only its offset changes.
-        return copy.copy(forest)
-    plan = SamplePlan(clone(forest), table.n_rows, len(table.features))
-    grown = grow(table.engine, plan, table.features)
+def _fitted(table: ProfiledTable, forest: IsolationForest) -> IsolationForest:
+    """Return a copy of a fitted forest, which shares its trees and may get another offset."""
+    features = features_of(forest, table.engine.schema, table.engine.name)
+    if features != table.features:
+        raise ValueError(f"the forest was fitted on the features {features}, but the table has {table.features}")
+    return copy.copy(forest)
+
+
+def _grown(table: ProfiledTable, planned: PlannedRows) -> IsolationForest:
+    """Grow a forest on the table."""
+    plan = planned.plan(table.n_rows, len(table.features))
+    grown = grow(table.engine, plan, table.features, table.fetch(plan.rows, table.features))
     grown.offset_ = np.nan
     return grown
 
 
-def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, options: AnomalyOptions) -> None:
-    """Set the offset of the forest, as `isoxide.ueba.detect` does."""
+def _score_survey(
+    table: ProfiledTable,
+    scored: Engine,
+    forest: IsolationForest,
+    options: PartitionedDetectOptions,
+    quantiles: Quantiles,
+) -> ScoreSurvey:
+    """Survey the scores of all rows, and refine the quantiles of the columns in the same pass."""
+    contamination, is_last = _first_contamination(table, forest, options)
+    sketch = None if contamination is None else ScoreSketch(table.n_rows, contamination)
+    columns = _columns_of_anomalies(table)
+    n_max = (MAX_KEPT_CELLS if scored.is_local else MAX_SENT_CELLS) // len(columns)
+    bound = np.inf
+    if contamination is None:
+        bound = -options.anomaly_threshold if options.anomaly_threshold is not None else float(forest.offset_)
+        bound = -0.5 if np.isnan(bound) else bound
+    elif is_last:
+        # The offset is at most the next score after these.
+        n_lowest = int(table.n_rows * contamination) + 2
+        n_max = n_lowest if n_lowest <= n_max else 0
+    surveyor = SurveyScores(sketch, table.times, table.entity, columns, n_max=n_max, bound=bound)
+    survey: ScoreSurvey
+    (survey,) = _with_quantiles(scored, [surveyor], quantiles)
+    check_scored(scored, table.n_rows, survey.n)
+    return survey
+
+
+def _columns_of_anomalies(table: ProfiledTable) -> list[str]:
+    labels = () if table.group_column is None else (table.group_column,)
+    return list(dict.fromkeys([table.entity, table.time, *table.features, *labels, *table.engine.key]))
+
+
+def _first_contamination(
+    table: ProfiledTable, forest: IsolationForest, options: AnomalyOptions
+) -> tuple[float | None, bool]:
+    """Return the contamination whose offset `_calibrate` needs first, and whether it is that of the anomalies."""
+    if options.threshold is not None:
+        return options.calibration_contamination, False
+    contamination: float | str | None = _final_contamination(table, options)
+    if contamination is None and np.isnan(forest.offset_):
+        contamination = forest.contamination
+    is_number = contamination is not None and not isinstance(contamination, str)
+    return (contamination if is_number else None), is_number  # type: ignore[return-value]
+
+
+def _final_contamination(table: ProfiledTable, options: AnomalyOptions) -> float | None:
+    """Return the fraction of rows that are anomalies if the options say it without knowing scores."""
+    if options.top is not None:
+        return share_of_top(options.top, table.n_rows)
+    if options.alerts_per_month is not None:
+        return share_of_alerts(options.alerts_per_month, table.n_rows, table.profile.n_period_days)
+    return options.contamination
+
+
+def _calibrate(
+    table: ProfiledTable, scores: Engine, forest: IsolationForest, options: AnomalyOptions, sketch: ScoreSketch | None
+) -> None:
+    """Set the offset of the forest, as `isoxide.ueba.detect` does; `sketch` is for `_first_contamination`."""
     if options.anomaly_threshold is not None:
         forest.offset_ = np.float64(-options.anomaly_threshold)
         # A score is below 0 if it is at or below the largest number below 0.
         n, _ = scores.aggregate(CountAlerts(float(forest.offset_), -np.nextafter(0.0, 1.0)))
         check_share_above(n / table.n_rows, options.anomaly_threshold)
         return
-    threshold, alerts_per_month, contamination = options.threshold, options.alerts_per_month, options.contamination
-    if options.top is not None:
-        contamination = share_of_top(options.top, table.n_rows)
-    if threshold is not None or alerts_per_month is not None:
+    contamination = _final_contamination(table, options)
+    if options.threshold is not None or options.alerts_per_month is not None:
         forest.set_params(contamination=options.calibration_contamination)
         forest._validate_params()
-        if threshold is not None:
-            offset = score_offset(scores, table.n_rows, options.calibration_contamination)
-            n, lowest = scores.aggregate(CountAlerts(float(offset), threshold))
-            contamination = n / table.n_rows
-            check_share(contamination, threshold)
-            if n == 0:
-                # As in `Calibration.at_threshold`, all rows must score above the offset.
-                forest.offset_ = np.float64(offset + min(threshold, lowest))
-                return
-        else:
-            assert alerts_per_month is not None
-            contamination = share_of_alerts(alerts_per_month, table.n_rows, table.profile.n_period_days)
+    if options.threshold is not None:
+        offset = score_offset(scores, table.n_rows, options.calibration_contamination, sketch)
+        n, lowest = scores.aggregate(CountAlerts(float(offset), options.threshold))
+        contamination, sketch = n / table.n_rows, None
+        check_share(contamination, options.threshold)
+        if n == 0:
+            # As in `Calibration.at_threshold`, all rows must score above the offset.
+            forest.offset_ = np.float64(offset + min(options.threshold, lowest))
+            return
     if contamination is not None:
         forest.contamination = contamination
     if not isinstance(forest.contamination, str) and (contamination is not None or np.isnan(forest.offset_)):
-        forest.offset_ = score_offset(scores, table.n_rows, forest.contamination)
+        forest.offset_ = score_offset(scores, table.n_rows, forest.contamination, sketch)
     elif np.isnan(forest.offset_):
         forest.offset_ = -0.5
 
 
-def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Quantiles) -> Anomalies:
-    """Find the anomalies, and refine the quantiles of the columns in the same pass."""
-    engine = table.engine
-    labels = () if table.group_column is None else (table.group_column,)
-    columns = [table.entity, table.time, *table.features, *labels, *engine.key]
-    finder = FindAnomalies(
-        engine.broadcast(forest), float(forest.offset_), table.times, table.entity, columns, table.features,
-        engine.schema, MAX_FINDINGS,
-    )  # fmt: skip
-    anomalies: Anomalies
-    anomalies, *_ = _with_quantiles(engine, [finder], quantiles)
-    return anomalies
+def _find_anomalies(table: ProfiledTable, scored: Engine, forest: IsolationForest, survey: ScoreSurvey) -> pa.Table:
+    """Return the anomalies: from the rows that the survey kept, or in another pass if they are not all there."""
+    finder = FindAnomalies(float(forest.offset_), _columns_of_anomalies(table), table.engine.schema, MAX_FINDINGS)
+    anomalies = finder.of(survey.kept)
+    survey.kept.batches.clear()
+    return scored.aggregate(finder) if anomalies is None else anomalies
 
 
 def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], quantiles: Quantiles) -> list[Any]:
@@ -244,42 +306,50 @@ def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], qua
 
 
 def _in_order(
-    table: ProfiledTable, anomalies: Anomalies
-) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64], list[Any] | None]:
-    """Return the anomalous rows in the order of the findings, both of their scores, and the labels of their groups."""
-    arrow, time = anomalies.rows, table.time
+    table: ProfiledTable, anomalies: pa.Table, forest: IsolationForest
+) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
+    """Return the anomalous rows in the order of the findings, their scores, and the labels of their groups."""
+    arrow, time = anomalies, table.time
     for name in table.features:
         arrow = arrow.set_column(arrow.schema.get_field_index(name), name, plain_numbers(arrow[name]))
-    rows = arrow.select(
-        [name for name in arrow.column_names if name not in (DECISION, ANOMALY_SCORE, ROW_NUMBER)]
-    ).to_pandas()
-    rows.index = pd.Index(table.engine.row_numbers(anomalies.rows))
-    decisions, anomaly_scores = arrow[DECISION].to_numpy(), arrow[ANOMALY_SCORE].to_numpy()
+    rows = arrow.select([name for name in arrow.column_names if name not in (SCORE, ROW_NUMBER)]).to_pandas()
+    rows.index = pd.Index(table.engine.row_numbers(anomalies))
+    samples = arrow[SCORE].to_numpy()
     rows[time] = table.times.parsed(rows[time])
     if not len(rows):
         # Without any time, pandas does not know the unit and the zone.
         rows[time] = rows[time].astype(table.time_dtype)
     # Rows with equal scores and times keep the order of the table.
     by_number = np.argsort(rows.index.to_numpy(), kind="stable")
+    decisions = samples - forest.offset_
     order = by_number[order_of_findings(decisions[by_number], rows[time].to_numpy()[by_number])]
     labels = None
     if table.group_column is not None:
         column = arrow[table.group_column].to_pylist()
         labels = [column[position] for position in order]
-    return rows.iloc[order], decisions[order], anomaly_scores[order], labels
+    return rows.iloc[order], samples[order], labels
 
 
-def _severity(
-    scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _severity(decisions: NDArray[np.float64], n_rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the severity of each anomaly, and the number of rows whose decision score is as low.
 
-    The severity is the percentile of the negated decision score among those of all rows.
+    The severity is the percentile of the negated decision score among those of all rows. A row whose score is as low as
+    that of an anomaly is an anomaly too, so all other rows count as one higher score.
     """
     if not len(decisions):
         return np.empty(0), np.empty(0, dtype=np.int64)
-    counter = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=scores.n_jobs)
-    (counts,) = scores.aggregate(CountDecisions(counter, float(forest.offset_)))
+    name = "decision"
+    frame = pa.table({name: decisions})
+    counts, others = RankCounts(frame), RankCounts(frame)
+    counts.add(frame, n_jobs=1)
+    others.add(pa.table({name: [0.0]}), n_jobs=1)
+    # The counts of 1, 2, 4 and more rows add up to those of all other rows.
+    n_others = n_rows - len(decisions)
+    while n_others:
+        if n_others % 2:
+            counts.merge(others)
+        others.merge(RankCounts.from_bytes(others.to_bytes()))
+        n_others //= 2
     # The percentile is a multiple of 100 / n with an error far below half of that.
     as_low = counts.ranks(kind="weak", tail="upper").percentiles[:, 0] * counts.n_seen / 100
     return counts.ranks(tail="lower").percentiles[:, 0], np.rint(as_low).astype(np.int64)
@@ -297,43 +367,81 @@ def _group_sketcher(table: ProfiledTable, peers: Groups, options: RankOptions) -
     )  # fmt: skip
 
 
-def _facts_of_entities(
+class _Facts(NamedTuple):
+    """Facts about findings that another pass over the table collects."""
+
+    #: First day of the entity of each finding.
+    first_seen: pd.Series
+    #: Anomaly scores of the entities with findings over time.
+    entity_scores: pd.DataFrame
+    #: Aggregator of the groups of findings and its result, if there are any.
+    sketcher: SketchGroups | None
+    group_sketches: GroupSketches | None
+    #: Ranks of the findings among all rows, or among the rows of each group, with the counts; None without findings.
+    ranks: RowRanks | None
+    counts: list[RankCounts]
+
+
+def _facts_of_findings(
     table: ProfiledTable,
+    scored: Engine,
     rows: pd.DataFrame,
     forest: IsolationForest,
     quantiles: Quantiles,
-    sketcher: SketchGroups | None,
-) -> tuple[pd.Series, pd.DataFrame, GroupSketches | None]:
-    """Return the first day of each finding's entity, scores of entities, and sketches of groups, in one pass."""
+    peers: Groups | None,
+    options: RankOptions,
+) -> _Facts:
+    """Collect the facts about findings, and refine the quantiles of the columns in the same pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
     entities, dtype = column.unique(), days_of(rows[table.time]).dtype
-    scored = pa.array(entities_with_scores(column.to_pylist()), type=pa.string())
-    finders: list[Aggregator[Any, Any]] = []
+    names = entities_with_scores(column.to_pylist())
+    first_days = table.entities.first_days_of(entities)
+    aggregators: dict[str, Aggregator[Any, Any]] = {}
+    sketcher = None if peers is None else _group_sketcher(table, peers, options)
+    if sketcher is not None:
+        aggregators["groups"] = sketcher
+    ranks = None
     if len(rows):
-        finders = [
-            FirstSeen(table.entity, table.times, entities),
-            ScoreEntities(table.engine.broadcast(forest), table.features, table.entity, table.times, scored),
-        ]
-    results = _with_quantiles(table.engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
-    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if finders else {}
-    first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
-    highest: dict[tuple[int, Any], float] = results[1] if finders else {}
-    names = scored.to_pylist()
+        if first_days is None:
+            aggregators["first days"] = FirstSeen(table.entity, table.times, entities)
+        broadcast = None if scored.is_local else table.engine.broadcast(forest)
+        aggregators["scores"] = ScoreEntities(
+            table.entity, table.times, pa.array(names, type=pa.string()), forest=broadcast, features=table.features
+        )
+        if peers is None:
+            ranks = RowRanks.of_frame(rows[table.features], n_jobs=table.engine.n_jobs)
+        elif peers.distinct:
+            members = [np.flatnonzero(peers.position == number) for number in range(len(peers.distinct))]
+            ranks = RowRanks.of_frame(
+                rows[table.features], members, group_column=table.group_column, labels=peers.distinct,
+                n_jobs=table.engine.n_jobs,
+            )  # fmt: skip
+        if ranks is not None:
+            aggregators["ranks"] = ranks.counter
+    has_scores = scored.is_local and "scores" in aggregators
+    results = _with_quantiles(scored if has_scores else table.engine, list(aggregators.values()), quantiles)
+    by_name = dict(zip(aggregators, results, strict=True))
+    if first_days is None:
+        first_days = np.array(by_name.get("first days", []), dtype="datetime64[D]")
+    first_seen = pd.Series(first_days[positions_of(column, entities)], index=rows.index)
+    no_lines = np.empty(0, dtype=np.int64)
+    positions, days, anomaly_scores = by_name.get("scores", (no_lines, no_lines, np.empty(0)))
     entity_scores = entity_scores_of(
-        pd.Series([names[position] for position, _ in highest], dtype=object),
-        pd.Series([day for _, day in highest]).astype(dtype),
-        np.array(list(highest.values()), dtype=np.float64),
+        pd.Series([names[position] for position in positions.tolist()], dtype=object),
+        pd.Series(days.astype("datetime64[D]")).astype(dtype),
+        anomaly_scores,
         names,
     )
-    return first_seen.astype(dtype), entity_scores, None if sketcher is None else results[-1]
+    return _Facts(
+        first_seen.astype(dtype), entity_scores, sketcher, by_name.get("groups"), ranks, by_name.get("ranks", [])
+    )
 
 
 def _ranks(
     table: ProfiledTable,
     rows: pd.DataFrame,
     peers: Groups | None,
-    sketcher: SketchGroups | None,
-    group_sketches: GroupSketches | None,
+    facts: _Facts,
     quantiles: Quantiles,
     options: RankOptions,
     scope: Scope,
@@ -343,17 +451,18 @@ def _ranks(
     if len(rows) == 0:
         return Ranked.empty(len(features), options)
     definition = RankDefinition(options.kind, options.tail, options.nan_policy)
-    keywords: dict[str, Any] = {"features": features, "rank_last": options.zscores}
     if peers is None:
-        ranks = rank_rows(engine, rows[features], definition, **keywords)
+        assert facts.ranks is not None
+        ranks = facts.ranks.ranks(facts.counts, definition, options.zscores)
         n_rows = np.full(len(rows), table.n_rows, dtype=np.int64)
         among = [scope.all_rows(table.n_rows)] * len(rows)
         return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     typical = np.empty((0, len(features), len(STATISTICS)))
-    if sketcher is not None and group_sketches is not None:
-        peers.set_sizes(group_sketches.rows, [len(days) for days in group_sketches.days])
+    if facts.sketcher is not None and facts.group_sketches is not None:
+        sketches = facts.group_sketches
+        peers.set_sizes(sketches.rows, [len(days) for days in sketches.days])
         group_quantiles = GroupQuantiles(
-            sketcher, group_sketches.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
+            facts.sketcher, sketches.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
         )
         while (aggregator := group_quantiles.next_pass) is not None:
             group_quantiles.take(engine.aggregate(aggregator).sketches)
@@ -362,12 +471,13 @@ def _ranks(
     percentiles, directions = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
     order = np.empty(shape, dtype=np.intp)
     is_ranked = peers.group_of >= 0
-    if is_ranked.any():
-        labelled = rows[[*features, table.group_column]][is_ranked]
-        ranks = rank_rows(engine, labelled, definition, groups=table.group_column, **keywords)
-        percentiles[is_ranked], directions[is_ranked] = ranks.percentiles, ranks.directions
-        order[is_ranked] = ranks.order
+    if facts.ranks is not None and is_ranked.any():
+        is_large = np.isin(np.arange(len(facts.counts)), peers.large)
+        counts = [own if large else None for own, large in zip(facts.counts, is_large.tolist(), strict=True)]
+        ranks = facts.ranks.ranks(counts, definition, options.zscores)
+        percentiles, directions, order = ranks.percentiles, ranks.directions, ranks.order.copy()
     if not is_ranked.all():
-        others = rows[features][~is_ranked]
-        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **keywords).order
+        others = definition._replace(nan_policy="omit")
+        ranks = rank_rows(engine, rows[features][~is_ranked], others, features=features, rank_last=options.zscores)
+        order[~is_ranked] = ranks.order
     return Ranked(percentiles, order, directions, peers.rank_rows, peers.rank_among, peers.group_of, typical)

@@ -68,7 +68,11 @@ class Engine(ABC):
 
     @abstractmethod
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return a table with the results of ``score_samples`` as its only column, in the same partitions."""
+        """Return the scores of the table: aggregators may read ``score_samples`` as the column `SCORE`.
+
+        On a local engine, which computes the scores once and keeps them, aggregators may read the columns of the table
+        at the same time. Other engines may offer the scores alone.
+        """
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
         """Return the row numbers of rows that an aggregator collected with the columns of `key` or `ROW_NUMBER`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -57,9 +58,9 @@ def fit(engine: Engine, forest: IsolationForest, features: Iterable[str] | None)
     return grown
 
 
-def grow(engine: Engine, plan: SamplePlan, names: list[str]) -> IsolationForest:
-    """Grow the forest of a plan, and set its feature names but not its offset."""
-    rows = engine.fetch(plan.rows, names)
+def grow(engine: Engine, plan: SamplePlan, names: list[str], rows: pa.Table | None = None) -> IsolationForest:
+    """Grow the forest of a plan, and set its feature names but not its offset; fetch the drawn rows if not given."""
+    rows = engine.fetch(plan.rows, names) if rows is None else rows
     if rows.num_rows != len(plan.rows):
         raise ValueError(
             f"{engine.name} changed while it was read: {len(plan.rows)} rows were requested, but {rows.num_rows} "
@@ -93,16 +94,21 @@ def offset(engine: Engine, forest: IsolationForest, contamination: float | Liter
         scores.close()
 
 
-def score_offset(scores: Engine, n_samples: int, contamination: float) -> np.float64:
-    """Compute the offset for a contamination from a table of scores."""
-    sketch = ScoreSketch(n_samples, contamination)
+def score_offset(scores: Engine, n_samples: int, contamination: float, sketch: ScoreSketch | None = None) -> np.float64:
+    """Compute the offset for a contamination from a table of scores, of which a sketch may have been filled already."""
+    if sketch is None:
+        sketch = scores.aggregate(SketchScores(ScoreSketch(n_samples, contamination)))
     while True:
-        sketch = scores.aggregate(SketchScores(sketch))
-        if sketch.n_seen != n_samples:
-            raise ValueError(
-                f"{scores.name} changed while it was read: it had {n_samples} rows when they were counted, but "
-                f"{sketch.n_seen} when they were scored"
-            )
+        check_scored(scores, n_samples, sketch.n_seen)
         if sketch.is_resolved:
             return sketch.offset()
-        sketch = sketch.refined()
+        sketch = scores.aggregate(SketchScores(sketch.refined()))
+
+
+def check_scored(scores: Engine, n_samples: int, n_scored: int) -> None:
+    """Refuse a table that does not have as many rows as were counted."""
+    if n_scored != n_samples:
+        raise ValueError(
+            f"{scores.name} changed while it was read: it had {n_samples} rows when they were counted, but "
+            f"{n_scored} when they were scored"
+        )

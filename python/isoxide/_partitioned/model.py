@@ -1,28 +1,30 @@
 """Train a model on a partitioned table, with the same files as `isoxide.ueba.Model.fit` for the same rows in memory.
 
-profile -> fetch drawn rows, grow -> threshold -> rows and days of the keys -> values of each population
+profile and drawn rows -> grow -> threshold, with rows and days of the keys -> values of each population
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 
 from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
-from isoxide._forest.sample_plan import SamplePlan
+from isoxide._forest.score_sketch import ScoreSketch
 from isoxide._frames.columns import number_column
 from isoxide._frames.times import Times, TimeStyle, days_of
-from isoxide._partitioned.aggregators import Aggregator, Partition
+from isoxide._partitioned.aggregators import SCORE, AggregateAll, Aggregator, Partition, SketchScores
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide._partitioned.engine import Engine
-from isoxide._partitioned.families import sampled_families
+from isoxide._partitioned.families import PlannedRows, sampled_families
 from isoxide._partitioned.fit import grow, score_offset
 from isoxide._partitioned.options import PartitionedModelOptions
 from isoxide._partitioned.profile import ProfiledTable
 from isoxide._partitioned.sizes import group_by_size
+from isoxide._partitioned.views import ScoredRows
 from isoxide.ueba._calibrate import check_share_above, check_training, refuse_infinite, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._counting import CellCounts, KeyCounts, Populations
@@ -72,8 +74,8 @@ class CountCells(Aggregator[CellCounts, CellCounts]):
 
     Parameters
     ----------
-    forest : BroadcastForest
-        Forest that scores the rows.
+    forest : BroadcastForest or None
+        Forest that scores the rows; None reads the scores from the column `SCORE`.
     features : list of str
         Columns that the forest reads.
     keys : CountKeys
@@ -82,9 +84,11 @@ class CountCells(Aggregator[CellCounts, CellCounts]):
         Populations that follow from the counts of the keys.
     """
 
-    def __init__(self, forest: BroadcastForest, features: list[str], keys: CountKeys, populations: Populations) -> None:
+    def __init__(
+        self, forest: BroadcastForest | None, features: list[str], keys: CountKeys, populations: Populations
+    ) -> None:
         self.forest, self.features, self.keys, self.populations = forest, features, keys, populations
-        self.columns = tuple(dict.fromkeys([*keys.columns, *features]))
+        self.columns = tuple(dict.fromkeys([*keys.columns, *features, *([SCORE] if forest is None else [])]))
 
     def init(self, partition: Partition) -> CellCounts:
         """Return the counts of a table without rows."""
@@ -96,9 +100,13 @@ class CountCells(Aggregator[CellCounts, CellCounts]):
             return state
         keys, populations = self.keys, self.populations
         groups = None if keys.groups is None else populations.group_codes(batch.column(keys.groups))
+        if self.forest is None:
+            scores = number_column(batch, SCORE)
+        else:
+            scores = batch_scores(batch, self.features, self.forest.forest())
         state.add(
             [number_column(batch, name) for name in self.features],
-            -batch_scores(batch, self.features, self.forest.forest()),
+            -scores,
             days_of(keys.times.of(batch, first_row)).to_numpy(),
             groups,
             populations.history_codes(batch.column(keys.entity)),
@@ -129,35 +137,48 @@ def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | No
     is_size = asks_for_size(settings.peers, engine.schema.names, engine.name)
     if settings.peers is not None and not is_size and settings.peers not in engine.schema.names:
         raise ValueError(f"groups={settings.peers!r} is not a column of the table")
+    forest = new_forest(options)
+    forest.set_params(n_jobs=options.n_jobs if options.n_jobs is not None else n_jobs)
+    planned = PlannedRows(forest, has_sample=True)
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
         groups=None if is_size else settings.peers, style=TimeStyle(options.time_format, options.timezone),
+        planned_rows=planned.rows,
     )  # fmt: skip
     features = list(table.features)
     refuse_result_names(options.entity, options.time, features)
     refuse_infinite(table.profile.infinite)
-    forest = new_forest(options)
     check_training(table.n_rows, table.profile.n_days, forest, train_on_this=options.train_on_this)
     size = group_by_size(table, settings.ranks.min_group) if is_size else None
     for note in small_table_notes(table.n_rows, forest):
         warn_caller(note)
-    forest.set_params(n_jobs=options.n_jobs if options.n_jobs is not None else n_jobs)
-    forest = grow(table.engine, SamplePlan(forest, table.n_rows, len(features)), features)
+    plan = planned.plan(table.n_rows, len(features))
+    forest = grow(table.engine, plan, features, table.fetch(plan.rows, features))
     forest.offset_ = -0.5
+    keys = CountKeys(options.entity, table.times, table.group_column)
+    counted: list[KeyCounts] = []
     scores = table.engine.scores(forest)
+
+    def offset(contamination: float) -> np.float64:
+        """Return the offset, and count the keys in the same pass."""
+        scored = scores if engine.is_local else ScoredRows(table.engine, forest)
+        sketcher = SketchScores(ScoreSketch(table.n_rows, contamination))
+        sketch, key_counts = scored.aggregate(AggregateAll([sketcher, keys]))
+        counted.append(key_counts)
+        return score_offset(scores, table.n_rows, contamination, sketch)
+
     try:
-        set_threshold(
-            forest, options, table.n_rows, table.profile.n_period_days,
-            lambda contamination: score_offset(scores, table.n_rows, contamination),
-        )  # fmt: skip
+        set_threshold(forest, options, table.n_rows, table.profile.n_period_days, offset)
+        key_counts = counted[0] if counted else table.engine.aggregate(keys)
+        populations = Populations(key_counts, min_group=settings.ranks.min_group, min_history=settings.min_history)
+        if counted and engine.is_local:
+            # The scores were computed for the offset, and kept.
+            cells = scores.aggregate(CountCells(None, features, keys, populations))
+        else:
+            counter = CountCells(_broadcast(table.engine, forest, n_jobs), features, keys, populations)
+            cells = table.engine.aggregate(counter)
     finally:
         scores.close()
-    keys = CountKeys(options.entity, table.times, table.group_column)
-    populations = Populations(
-        table.engine.aggregate(keys), min_group=settings.ranks.min_group, min_history=settings.min_history
-    )
-    counter = CountCells(_broadcast(table.engine, forest, n_jobs), features, keys, populations)
-    cells = table.engine.aggregate(counter)
     reference = cells.reference(features, populations)
     if reference.n_rows != table.n_rows or reference.scores.n != table.n_rows:
         raise ValueError(f"{engine.name} changed while it was read; do not change the table")

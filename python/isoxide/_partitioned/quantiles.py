@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._common.quantiles import interpolate, quantile_position
 from isoxide._frames.columns import number_column
-from isoxide._frames.profile import CAPACITY
+from isoxide._frames.profile import CAPACITY, sketch_columns
 from isoxide._frames.times import Times, days_of
-from isoxide._partitioned.aggregators import Aggregator, Partition, merge_sketches
-from isoxide._ranks.groups import members
+from isoxide._partitioned.aggregators import Aggregator, Partition, merge_sketches, rows_by_label
 
 __all__ = ["GroupQuantiles", "GroupSketches", "Quantiles", "SketchColumns", "SketchGroups"]
 
@@ -35,10 +34,12 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
     ----------
     sketches : iterable of (str, Sketch)
         Name of a column, and an empty sketch for its values.
+    n_jobs : int or None
+        Number of threads that fill the sketches; None means all cores.
     """
 
-    def __init__(self, sketches: Iterable[tuple[str, _core.Sketch]]) -> None:
-        sketches = list(sketches)
+    def __init__(self, sketches: Iterable[tuple[str, _core.Sketch]], *, n_jobs: int | None = 1) -> None:
+        sketches, self.n_jobs = list(sketches), n_jobs
         self.names = [name for name, _ in sketches]
         self.columns = tuple(dict.fromkeys(self.names))
         self.empty = [sketch.to_bytes() for _, sketch in sketches]
@@ -50,8 +51,7 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
     def update(self, state: list[_core.Sketch], batch: pa.RecordBatch, first_row: int | None) -> list[_core.Sketch]:
         """Add the values of a batch."""
         values = {name: number_column(batch, name) for name in self.columns}
-        for name, sketch in zip(self.names, state, strict=True):
-            sketch.add(values[name])
+        sketch_columns([(sketch, values[name]) for name, sketch in zip(self.names, state, strict=True)], self.n_jobs)
         return state
 
     def merge(self, states: Iterable[list[_core.Sketch]]) -> list[_core.Sketch]:
@@ -70,10 +70,19 @@ class Quantiles:
         Quantiles to compute, from 0 to 1.
     dtypes : mapping of str to type
         float32 or float64 for each column name, since pandas interpolates in the dtype of the values.
+    n_jobs : int or None
+        Number of threads that fill the sketches of `next_pass`.
     """
 
-    def __init__(self, sketches: Mapping[str, _core.Sketch], qs: Iterable[float], dtypes: Mapping[str, Any]) -> None:
-        self.dtypes = dtypes
+    def __init__(
+        self,
+        sketches: Mapping[str, _core.Sketch],
+        qs: Iterable[float],
+        dtypes: Mapping[str, Any],
+        *,
+        n_jobs: int | None = 1,
+    ) -> None:
+        self.dtypes, self.n_jobs = dtypes, n_jobs
         self._neighbours: dict[tuple[str, int], tuple[float, float]] = {}
         self._missing: dict[str, int] = {}
         self._open: dict[tuple[str, int], _core.Sketch] = {}
@@ -104,7 +113,7 @@ class Quantiles:
     @property
     def next_pass(self) -> SketchColumns | None:
         """Return the aggregator to run next on the table; None if all quantiles are known."""
-        return SketchColumns(self.next_sketches) if self._open else None
+        return SketchColumns(self.next_sketches, n_jobs=self.n_jobs) if self._open else None
 
     def take(self, sketches: Iterable[_core.Sketch]) -> None:
         """Take over the filled sketches of `next_pass`."""
@@ -183,15 +192,12 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         """Add the rows of a batch."""
         if batch.num_rows == 0:
             return state
-        labels = batch.column(self.groups).to_pylist()
         days = None if self.times is None else days_of(self.times.of(batch, first_row)).to_numpy()
         values = {name: number_column(batch, name) for name in dict.fromkeys(name for _, name in self.sketched)}
         by_group: dict[int, list[int]] = {}
         for position, (number, _) in enumerate(self.sketched):
             by_group.setdefault(number, []).append(position)
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        for positions, rows in members(self.labels, labels):
-            number = numbers[self.labels[int(positions[0])]]
+        for number, rows in rows_by_label(batch.column(self.groups), self.labels):
             state.rows[number] += len(rows)
             if days is not None and len(state.days[number]) < self.max_days:
                 state.days[number].update(np.unique(days[rows]).tolist())

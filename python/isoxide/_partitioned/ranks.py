@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide._frames.keys import text_labels
-from isoxide._frames.tables import read_table
+from isoxide._frames.tables import Table, read_table
 from isoxide._partitioned.aggregators import CountRanks
 from isoxide._partitioned.columns import check_column, check_features
 from isoxide._partitioned.engine import Engine
@@ -21,7 +21,7 @@ from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.groups import members
 from isoxide._ranks.matching import match
 
-__all__ = ["rank_rows"]
+__all__ = ["RowRanks", "rank_rows"]
 
 
 def rank_rows(
@@ -69,7 +69,7 @@ def rank_rows(
     check_features(engine.schema, names, engine.name)
     queries = row_table.columns(positions, names)
     labels: list[Any] = [None]
-    row_groups: list[Any] = [np.arange(row_table.n_rows)]
+    row_groups: list[NDArray[np.intp]] = [np.arange(row_table.n_rows)]
     if groups is not None:
         check_column(engine.schema, groups, "groups", engine.name)
         if groups not in row_table.names:
@@ -77,16 +77,78 @@ def rank_rows(
         if groups != GROUP:
             engine = TextKeys(engine, [], group=groups)
         labels, row_groups = _by_label(text_labels(row_table.labels(groups), groups))
-    templates = [RankCounts(_frame(names, [query[group] for query in queries])) for group in row_groups]
-    group_column = None if groups is None else GROUP
-    counter = CountRanks(templates, names, groups=group_column, labels=labels, n_jobs=engine.n_jobs)
-    filled = engine.aggregate(counter) if templates else []
-    percentiles = np.full((row_table.n_rows, len(names)), np.nan)
-    directions = np.zeros((row_table.n_rows, len(names)), dtype=np.int8)
-    for counts, group in zip(filled, row_groups, strict=True):
-        ranks = counts.ranks(**definition._asdict())
-        percentiles[group], directions[group] = ranks.percentiles, ranks.directions
-    return feature_ranks(row_table, positions, names, queries, (percentiles, directions), rank_last)
+    ranks = RowRanks(
+        row_table, positions, names, queries, row_groups,
+        group_column=None if groups is None else GROUP, labels=labels, n_jobs=engine.n_jobs,
+    )  # fmt: skip
+    filled = engine.aggregate(ranks.counter) if row_groups else []
+    return ranks.ranks(filled, definition, rank_last)
+
+
+class RowRanks:
+    """Ranks of rows in memory among the rows of a table, which `counter` counts.
+
+    Parameters
+    ----------
+    rows : Table
+        Rows to rank.
+    positions : list of int
+        Position of each feature in `rows`.
+    names : list of str
+        Name of each feature.
+    queries : list of ndarray
+        Values of each feature.
+    row_groups : list of ndarray of int
+        Positions of the rows that are ranked among the same rows of the table.
+    group_column : str, optional
+        Column of the table with the labels of the groups as text. By default rows are ranked among the whole table.
+    labels : list, optional
+        Label of each group.
+    n_jobs : int or None
+        Number of threads that count.
+    """
+
+    def __init__(
+        self,
+        rows: Table,
+        positions: list[int],
+        names: list[str],
+        queries: list[NDArray[Any]],
+        row_groups: list[NDArray[np.intp]],
+        *,
+        group_column: str | None = None,
+        labels: list[Any] | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self._rows, self._positions, self._names, self._queries = rows, positions, names, queries
+        self._row_groups = row_groups
+        templates = [RankCounts(_frame(names, [query[group] for query in queries])) for group in row_groups]
+        self.counter = CountRanks(templates, names, groups=group_column, labels=labels, n_jobs=n_jobs)
+
+    @classmethod
+    def of_frame(cls, frame: Any, row_groups: list[NDArray[np.intp]] | None = None, **keywords: Any) -> RowRanks:
+        """Return the ranks of all columns of a frame; see the class for the other parameters."""
+        rows = read_table(frame, "rows")
+        names = list(rows.names or [])
+        positions = list(range(len(names)))
+        groups = [np.arange(rows.n_rows)] if row_groups is None else row_groups
+        return cls(rows, positions, names, rows.columns(positions, names), groups, **keywords)
+
+    def ranks(
+        self,
+        filled: Iterable[RankCounts | None],
+        definition: RankDefinition,
+        rank_last: str | Callable[[str], bool] | None,
+    ) -> FeatureRanks:
+        """Return the ranks, given the counts of each group; a group without counts has no percentiles (NaN)."""
+        shape = (self._rows.n_rows, len(self._names))
+        percentiles, directions = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
+        for counts, group in zip(filled, self._row_groups, strict=True):
+            if counts is not None:
+                ranks = counts.ranks(**definition._asdict())
+                percentiles[group], directions[group] = ranks.percentiles, ranks.directions
+        ranked = percentiles, directions
+        return feature_ranks(self._rows, self._positions, self._names, self._queries, ranked, rank_last)
 
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:

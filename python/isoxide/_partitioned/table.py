@@ -467,15 +467,19 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read nine times, two of them for entity and time only. If times are not text, one of these
-        passes is saved; a fitted forest saves another, and ``explain=False`` a third. If several rows share entity and
-        time, one more pass is needed, and ``groups="size"`` needs two.
+        The table is read three times: for its profile and the rows that trees draw, for the scores, and for the ranks.
+        If several rows share entity and time, one more pass is needed, and another one if some of them are dropped.
+        Times with several zones and ``groups="size"`` each need one more, and so does a number of anomalies that is not
+        known beforehand and above 4,000,000 cells. On Dask and Spark further passes count the rows and fetch those
+        that trees draw.
         Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or
         if a finding's group is smaller than `min_group`.
 
-        Rows that equal an earlier one are dropped; on Spark there are none, since the key is unique. To find them,
-        hashes of entity and time, 8 bytes per row, are written to temporary files (in the folder that the environment
-        variable ``TMPDIR`` names); on a cluster they are sent to this process.
+        Temporary files (in the folder that the environment variable ``TMPDIR`` names) take 8 bytes per row: hashes of
+        entity and time, by which rows that equal an earlier one are found, then the scores. On a cluster the hashes are
+        sent to this process, and scores are computed again in each pass that needs them.
+
+        Rows that equal an earlier one are dropped; on Spark there are none, since the key is unique.
 
         The profile of the table lists columns of whole numbers that look like row numbers. If a column has more than
         16,384 distinct values, the range of its values decides this instead of the number of distinct values.
@@ -539,9 +543,11 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read seven times, three of them for entity and time (and group) only, and once more if
-        `contamination` or `alerts_per_month` sets the threshold. If times are not text, one of these passes is saved.
-        If several rows share entity and time, one more is needed, and ``groups="size"`` needs two. The reference is
+        The table is read three times: for its profile and the rows that trees draw, for the keys (and for scores, if
+        `contamination` or `alerts_per_month` sets the threshold), and for the values. If several rows share entity and
+        time, one more pass is needed, and another one if some of them are dropped. Times with several zones and
+        ``groups="size"`` each need one more. On Dask and Spark further passes count the rows and fetch those that trees
+        draw. The reference is
         exact, so it holds each distinct value of each feature once for all rows, and again for each group and each
         entity with enough days: up to 16 bytes per cell for each of these, in this process.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -49,7 +50,13 @@ class EngineView(Engine):
 
     def scores(self, forest: IsolationForest) -> Engine:
         """Return the scores of all rows, computed by the engine."""
-        return self.engine.scores(forest)
+        return self.over(self.engine.scores(forest))
+
+    def over(self, engine: Engine) -> Engine:
+        """Return the same view of another engine with the same rows."""
+        view = copy.copy(self)
+        view.engine = engine
+        return view
 
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
         """Return the forest in the form in which the engine sends it to its workers."""
@@ -61,16 +68,17 @@ class EngineView(Engine):
 
 
 class ScoredRows(EngineView):
-    """Scores of a table, which are computed again each time they are read."""
+    """Table with the results of ``score_samples`` as the column `SCORE`, computed again in each pass that reads it."""
 
     def __init__(self, engine: Engine, forest: IsolationForest) -> None:
         super().__init__(engine)
-        self.schema = pa.schema([pa.field(SCORE, pa.float64())])
         self.forest = engine.broadcast(forest)
         self.features = features_of(forest, engine.schema, engine.name)
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Score each batch, then aggregate."""
+        """Score each batch if the aggregator reads the scores, then aggregate."""
+        if SCORE not in aggregator.columns:
+            return self.engine.aggregate(aggregator)
         return self.engine.aggregate(ScoreBatches(aggregator, self.forest, self.features))
 
     def close(self) -> None:
@@ -198,10 +206,6 @@ class WithoutRows(EngineView):
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
         """Return the row numbers of the given rows in the original table."""
         return self._original(rows[ROW_NUMBER].to_numpy())
-
-    def scores(self, forest: IsolationForest) -> Engine:
-        """Return the scores of the remaining rows."""
-        return WithoutRows(self.engine.scores(forest), self.dropped)
 
     def _original(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         # The k-th dropped row (from 0) with number r has r - k remaining rows before it.

@@ -29,6 +29,8 @@ __all__ = ["DaskEngine"]
 
 #: Maximum number of states that one task merges.
 _MERGED_STATES = 8
+#: Maximum number of partitions that one task reads, and of the rows of these if there are several.
+_MAX_TOGETHER, _MAX_ROWS_TOGETHER = 32, 2**16
 #: Number of partitions that are read in parallel to find the one that cannot be read.
 _SEARCHED_PARTITIONS = 16
 #: Beginnings of Dask's messages about a partition that does not match the metadata of its frame.
@@ -76,12 +78,19 @@ class DaskEngine(Engine):
         )
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate each partition in a task, and merge the states in further tasks, a few at a time."""
+        """Aggregate each partition in a task, and merge the states in further tasks, a few at a time.
+
+        A task costs as much as reading thousands of rows, so one task reads several small partitions, as soon as their
+        lengths are known.
+        """
         schema = self._schema_of(aggregator.columns)
         job = _sent_once(_Job(aggregator, schema, self.name))
         run, merge = delayed(_run, pure=False), delayed(_merge, pure=False)
         partitions = self._partitions(schema.names)
-        states = [run(job, self._range(number), partition) for number, partition in enumerate(partitions)]
+        states = [
+            run(job, [self._range(number) for number in numbers], *(partitions[number] for number in numbers))
+            for numbers in self._tasks(len(partitions))
+        ]
         merged = self._compute(_in_stages(states, lambda tasks: merge(job, *tasks)), schema.names)
         # Every pass returns the lengths at no cost, so counting needs no separate pass.
         self._set_lengths(merged.lengths)
@@ -119,6 +128,18 @@ class DaskEngine(Engine):
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
         """Return the forest in a form that scores on the single thread of a task."""
         return BroadcastForest(forest.to_bytes(), n_jobs=self.n_jobs)
+
+    def _tasks(self, n_partitions: int) -> list[range]:
+        """Return the numbers of the partitions that each task reads, in order."""
+        if self._starts is None:
+            return [range(number, number + 1) for number in range(n_partitions)]
+        tasks, first = [], 0
+        while first < n_partitions:
+            most = int(np.searchsorted(self._starts, self._starts[first] + _MAX_ROWS_TOGETHER, side="right")) - 1
+            end = min(max(most, first + 1), first + _MAX_TOGETHER, n_partitions)
+            tasks.append(range(first, end))
+            first = end
+        return tasks
 
     def _range(self, number: int) -> _RowRange:
         if self._starts is None:
@@ -286,12 +307,18 @@ def _sent_once(job: _Job) -> Delayed:
     return sent
 
 
-def _run(job: _Job, rows: _RowRange, partition: pd.DataFrame) -> _Aggregated:
+def _run(job: _Job, ranges: list[_RowRange], *partitions: pd.DataFrame) -> _Aggregated:
+    """Aggregate consecutive partitions as if they were one."""
     assert job.aggregator is not None
-    label = _checked_label(job, rows, partition)
-    batches = partition_batches(partition, job.schema, label)
-    state = job.aggregator.accumulate(Partition(rows.number, rows.first_row), batches)
-    return _Aggregated(encode(state), {rows.number: len(partition)})
+    pairs = list(zip(ranges, partitions, strict=True))
+    labels = [_checked_label(job, rows, partition) for rows, partition in pairs]
+    batches = (
+        batch
+        for label, partition in zip(labels, partitions, strict=True)
+        for batch in partition_batches(partition, job.schema, label)
+    )
+    state = job.aggregator.accumulate(Partition(ranges[0].number, ranges[0].first_row), batches)
+    return _Aggregated(encode(state), {rows.number: len(partition) for rows, partition in pairs})
 
 
 def _checked_label(job: _Job, rows: _RowRange, partition: pd.DataFrame) -> str:

@@ -3,7 +3,8 @@
 `table` returns a `SparkTable`. Its methods compute in Spark's workers and return results that are bit-identical to the
 results in memory, however the DataFrame is partitioned. A worker holds only one batch of rows at a time; the driver
 holds the rows that trees draw, and the results. The driver and the executors need ``pip install 'isoxide[spark]'``;
-`SparkTable.detect` also needs ``isoxide[ueba]`` on the driver.
+`SparkTable.detect` also needs ``isoxide[ueba]`` on the driver. `isoxide.spark.ml` has an estimator and a model for the
+pipelines of Spark ML.
 """
 
 try:

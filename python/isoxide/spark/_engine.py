@@ -6,21 +6,19 @@ keys are persisted. Rows are then fetched by their keys.
 
 from __future__ import annotations
 
-import functools
 import math
-import re
+import uuid
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyspark.sql.functions as F  # noqa: N812 (the name it has everywhere)
 from numpy.typing import NDArray
-from py4j.protocol import Py4JError
 from pyspark import StorageLevel
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as spark_types
 from pyspark.sql.pandas.types import to_arrow_type
 
@@ -31,6 +29,10 @@ from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.engine import Engine
 from isoxide.spark import _workers
+from isoxide.spark._errors import check_session, in_one_line
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 #: Types that a key column may have: Spark sorts and joins their values in the same way as Arrow compares them.
 _KEY_TYPES = (
@@ -51,7 +53,6 @@ _KEYS_PER_RANGE = 500_000
 _MAX_BROADCAST_ROWS = 2_000_000
 
 R = TypeVar("R")
-M = TypeVar("M", bound=Callable[..., Any])
 
 
 class SparkForest(BroadcastForest):
@@ -66,45 +67,6 @@ class SparkForest(BroadcastForest):
         """Return the bytes of the forest from the broadcast variable."""
         data: bytes = self._broadcast.value
         return data
-
-
-#: Messages of Spark about a module that a worker cannot import, about Arrow of an old version, and about a file that it
-#: cannot read, such as one whose columns have other types than the DataFrame.
-_NO_MODULE = re.compile(r"No module named '([A-Za-z_]+)|\b(PyArrow|Pandas) >= [0-9.]+ must be installed")
-_BAD_FILE = re.compile(r"\[(?:FAILED_READ_FILE|CANNOT_READ_FILE|PARQUET_COLUMN)[A-Z_.]*\] (.*)")
-
-
-def in_one_line(method: M) -> M:
-    """Raise errors that users meet when workers or files do not fit with one line, instead of pages of Java's traces.
-
-    Parameters
-    ----------
-    method : callable
-        Method that computes something in Spark's workers.
-    """
-
-    @functools.wraps(method)
-    def wrapped(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return method(*arguments, **keywords)
-        except (PySparkException, Py4JError) as error:
-            original, text = error, str(error)
-        if (missing := _NO_MODULE.search(text)) is not None:
-            name = (missing[1] or missing[2]).lower()
-            raise ImportError(
-                f"Spark's workers cannot import {name}: install isoxide[spark] in the Python environment of all "
-                "executors, which PYSPARK_PYTHON or spark.pyspark.python names",
-                name=name,
-            )
-        if (unread := _BAD_FILE.search(text)) is not None:
-            reason = unread[1].split(" SQLSTATE")[0].strip()
-            raise ValueError(
-                f"Spark cannot read the DataFrame: {reason}; all files must have the columns and types of the "
-                "DataFrame: write the file again with these types, or read the files in groups and cast them"
-            )
-        raise original
-
-    return wrapped  # type: ignore[return-value]
 
 
 class SparkEngine(Engine):
@@ -123,12 +85,13 @@ class SparkEngine(Engine):
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
             raise TypeError(f"df must be a Spark DataFrame, not {type(frame).__name__}")
+        check_session(frame.sparkSession)
         index = pandas_index_positions(frame.columns)
         if index and len(index) < len(frame.columns):
             frame = frame.drop(*(frame.columns[position] for position in index))
             self.notes = (INDEX_NOTE,)
         names = frame.columns
-        self.schema = pa.schema([(field.name, _arrow_type(field.dataType)) for field in frame.schema])
+        self.schema = pa.schema([(field.name, arrow_type(field.dataType)) for field in frame.schema])
         for name in names:
             check_column(self.schema, name, "df", self.name)
         self.key = tuple(order_by)
@@ -139,7 +102,9 @@ class SparkEngine(Engine):
         self._types = {field.name: field.dataType for field in frame.schema}
         # Rename columns by position, since Spark treats dots in names as field access and ignores case.
         self._inner = {name: f"c{i}" for i, name in enumerate(names)}
-        self._frame = frame.toDF(*self._inner.values())
+        # Frames with the same plan share their cached data in Spark, so a parallel call could free the data that this
+        # engine persists. The condition, which is always true, makes the plan of this engine the only one of its kind.
+        self._frame = frame.toDF(*self._inner.values()).where(F.isnotnull(F.lit(uuid.uuid4().hex)))
         #: Sorted keys with `monotonically_increasing_id`, which contains the partition and the position in it.
         self._sorted: DataFrame | None = None
         #: Partitions of the sorted keys that have rows, in ascending order, and the number of the first row of each.
@@ -151,7 +116,7 @@ class SparkEngine(Engine):
     @property
     def n_jobs(self) -> int:  # type: ignore[override]
         """Return the number of threads of a task."""
-        return int(str(self._session.conf.get("spark.task.cpus", "1")))
+        return task_threads(self._session)
 
     @in_one_line
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
@@ -268,11 +233,8 @@ class SparkEngine(Engine):
 
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
         """Return the forest in a broadcast variable, which scores with the threads of a task."""
-        data = forest.to_bytes()
-        try:
-            context = self._session.sparkContext
-        except (PySparkException, AttributeError, NotImplementedError):
-            # Spark Connect has no broadcast variables, so each task gets the bytes.
+        data, context = forest.to_bytes(), context_of(self._session)
+        if context is None:
             return BroadcastForest(data, n_jobs=self.n_jobs)
         self._broadcasts.append(context.broadcast(data))
         return SparkForest(self._broadcasts[-1], n_jobs=self.n_jobs)
@@ -339,6 +301,19 @@ def no_order(subject: str) -> str:
     )
 
 
+def context_of(session: SparkSession) -> SparkContext | None:
+    """Return the context that broadcasts variables; None with Spark Connect, where each task gets its variables."""
+    try:
+        return session.sparkContext
+    except (PySparkException, AttributeError, NotImplementedError):
+        return None
+
+
+def task_threads(session: SparkSession) -> int:
+    """Return the number of threads of a task."""
+    return int(str(session.conf.get("spark.task.cpus", "1")))
+
+
 def mapped(frame: DataFrame, function: Callable[[_workers.Batches], _workers.Batches], schema: Any) -> DataFrame:
     """Call ``frame.mapInArrow`` without PySpark's warning about a newer pandas, which is not used here."""
     with warnings.catch_warnings():
@@ -384,7 +359,7 @@ def _broadcast_if_small(frame: DataFrame, n_rows: int) -> DataFrame:
     return F.broadcast(frame) if n_rows <= _MAX_BROADCAST_ROWS else frame
 
 
-def _arrow_type(dtype: spark_types.DataType) -> pa.DataType:
+def arrow_type(dtype: spark_types.DataType) -> pa.DataType:
     """Return the Arrow type that ``DataFrame.toArrow`` gives for a Spark type, or null if there is none."""
     try:
         return to_arrow_type(dtype, timezone="UTC")

@@ -47,6 +47,11 @@ class SparkTable(PartitionedTable):
 
     @contextmanager
     def _open(self, roles: ChooseRoles, *, order_by: Iterable[str] | None = None) -> Iterator[SparkEngine]:
+        if self._frame.isStreaming:
+            raise ValueError(
+                "the DataFrame is a stream, which only score and explain can read: fit, rank and detect on a batch, "
+                "and score the stream with its forest"
+            )
         key = [] if order_by is None else self._order_by or list(order_by)
         if order_by is not None and not key:
             raise ValueError(no_order("a forest"))

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark import TaskContext
 
+from isoxide._frames.validation import Input
 from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
@@ -196,3 +198,66 @@ def add_columns(forest: BroadcastForest, features: list[str], added: RowColumns)
             yield pa.RecordBatch.from_arrays([*batch.columns, *columns], names=[*batch.schema.names, *added.names])
 
     return run
+
+
+def outlier_score(forest: BroadcastForest, n_features: int, *, is_vector: bool) -> Callable[..., pa.Array]:
+    """Return the function for ``arrow_udf`` that computes the anomaly scores of rows, which are in [0, 1].
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest to score with.
+    n_features : int
+        Number of features.
+    is_vector : bool
+        Whether the first column has all features of a row as a list. Otherwise the first `n_features` columns have one
+        each. Further columns are not read.
+    """
+
+    def score(*columns: pa.Array) -> pa.Array:
+        return pa.array(_outlier_scores(list(columns), n_features, is_vector, forest))
+
+    return score
+
+
+def add_outlier_scores(
+    forest: BroadcastForest, positions: list[int], n_kept: int, *, is_vector: bool
+) -> Callable[[Batches], Batches]:
+    """Return the function for ``mapInArrow`` that adds the scores of `outlier_score` as the last column.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest to score with.
+    positions : list of int
+        Positions of the columns that `outlier_score` reads.
+    n_kept : int
+        Number of columns that are kept, the first ones.
+    is_vector : bool
+        Whether the column at the first position has all features of a row as a list.
+    """
+
+    def run(batches: Batches) -> Batches:
+        for batch in batches:
+            columns = [batch.column(position) for position in positions]
+            scores = _outlier_scores(columns, len(columns), is_vector, forest)
+            kept = [*batch.columns[:n_kept], pa.array(scores)]
+            yield pa.RecordBatch.from_arrays(kept, names=[*batch.schema.names[:n_kept], SCORE])
+
+    return run
+
+
+def _outlier_scores(
+    columns: list[pa.Array], n_features: int, is_vector: bool, forest: BroadcastForest
+) -> NDArray[np.float64]:
+    """Return the negated result of ``score_samples`` for rows whose features are in columns or lists."""
+    if not len(columns[0]):
+        return np.empty(0)
+    if is_vector:
+        table = columns[0].flatten().to_numpy(zero_copy_only=False).reshape(len(columns[0]), -1)
+        scores = forest.forest()._score(forest.forest()._fitted, Input(table, *table.shape))
+    else:
+        names = [str(i) for i in range(n_features)]
+        batch = pa.RecordBatch.from_arrays(columns[:n_features], names=names)
+        scores = batch_scores(batch, names, forest.forest())
+    return -scores

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import Source
 from isoxide._frames.cells import BadCellError
-from isoxide._partitioned.aggregators import SCORE, Aggregator, Partition, PickRows
+from isoxide._partitioned.aggregators import SCORE, Aggregator, Partition, PickRows, with_scores
 from isoxide._partitioned.columns import batch_scores, features_of
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.views import EngineView
@@ -52,8 +52,19 @@ class StreamEngine(Engine):
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
         """Aggregate all batches; the next batches are read in the meantime."""
-        with Prefetcher(self.source.batches(aggregator.columns)) as batches, self._positions_of_cells():
-            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self.with_progress(batches, "reading")))
+        return self.aggregate_batches(aggregator, aggregator.columns, iter)
+
+    def aggregate_batches(
+        self,
+        aggregator: Aggregator[Any, R],
+        columns: Iterable[str],
+        change: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
+        label: str = "reading",
+    ) -> R:
+        """Aggregate batches of the given columns, which a function changes first."""
+        with Prefetcher(self.source.batches(columns)) as batches, self._positions_of_cells():
+            changed = change(self.with_progress(batches, label))
+            return aggregator.finish(aggregator.accumulate(Partition(0, 0), changed))
 
     @contextmanager
     def _positions_of_cells(self) -> Iterator[None]:
@@ -95,27 +106,47 @@ class StreamEngine(Engine):
 
 
 class SpooledScores(EngineView):
-    """Scores of a table, which are computed and written to a temporary file on first use."""
+    """Table with its scores, which are computed and written to a temporary file when they are first read.
+
+    Later passes read the scores from the file. If they need no other column, the source is not read.
+    """
 
     engine: StreamEngine
 
     def __init__(self, engine: StreamEngine, forest: IsolationForest) -> None:
         super().__init__(engine)
         self.forest = forest
-        self.schema = pa.schema([pa.field(SCORE, pa.float64())])
         self.features = features_of(forest, engine.schema, engine.name)
         self._file: Any = None
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate the scores: compute them the first time, and read them from the file later."""
-        if self._file is not None:
+        """Aggregate batches with the scores; compute these the first time."""
+        if SCORE not in aggregator.columns:
+            return self.engine.aggregate(aggregator)
+        others = [name for name in aggregator.columns if name != SCORE]
+        if self._file is None:
+            return self._first(aggregator, others)
+        if not others:
             return aggregator.finish(aggregator.accumulate(Partition(0, 0), self._stored()))
+        self._file.seek(0)
+        return self.engine.aggregate_batches(
+            aggregator, others, lambda batches: self._with_stored(batches, aggregator.columns)
+        )
+
+    def _first(self, aggregator: Aggregator[Any, R], others: list[str]) -> R:
+        """Aggregate batches while the scores are computed."""
         # The file has no name that others could see, and closing it deletes it.
         file = tempfile.TemporaryFile(prefix="isoxide-scores-")  # noqa: SIM115 (it stays open)
+        columns = list(dict.fromkeys([*others, *self.features]))
+
+        def scored(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                scores = batch_scores(batch, self.features, self.forest)
+                file.write(scores.data)
+                yield with_scores(batch, scores, aggregator.columns)
+
         try:
-            with Prefetcher(self.engine.source.batches(self.features)) as batches:
-                computed = self._computed(self.engine.with_progress(batches, "scoring"), file)
-                result = aggregator.finish(aggregator.accumulate(Partition(0, 0), computed))
+            result = self.engine.aggregate_batches(aggregator, columns, scored, "scoring")
             file.flush()
         except BaseException:
             file.close()
@@ -123,26 +154,24 @@ class SpooledScores(EngineView):
         self._file = file
         return result
 
-    def _computed(self, batches: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
+    def _with_stored(self, batches: Iterable[pa.RecordBatch], columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the given columns of batches of the source, with their scores from the file."""
         for batch in batches:
-            scores = batch_scores(batch, self.features, self.forest)
-            file.write(scores)
-            yield _as_batch(scores)
+            scores = np.fromfile(self._file, dtype=np.float64, count=batch.num_rows)
+            if len(scores) < batch.num_rows:
+                raise ValueError(f"{self.name} changed while it was read: it has more rows than when it was scored")
+            yield with_scores(batch, scores, columns)
 
     def _stored(self) -> Iterator[pa.RecordBatch]:
         self._file.seek(0)
         while len(scores := np.fromfile(self._file, dtype=np.float64, count=_STORED_BATCH_ROWS)):
-            yield _as_batch(scores)
+            yield pa.record_batch([pa.array(scores)], [SCORE])
 
     def close(self) -> None:
         """Close the temporary file; the table stays open."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _as_batch(scores: NDArray[np.float64]) -> pa.RecordBatch:
-    return pa.record_batch([pa.array(scores)], [SCORE])
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import contextlib
 import doctest
 import os
+import pathlib
+import re
 import signal
 import sys
 import time
@@ -66,8 +68,13 @@ def cluster():
 
 
 def worker_processes():
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    """Return the processes that Dask has started; others may end while they are looked at."""
+    workers = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                workers.append(child)
+    return workers
 
 
 @contextlib.contextmanager
@@ -443,3 +450,14 @@ def test_examples_run(name):
             runner.run(test)
     assert runner.tries > 0
     assert runner.failures == 0
+
+
+def test_the_programs_of_the_page_about_dask_run(tmp_path, monkeypatch, capsys):
+    """Each line that prints is followed by what it prints."""
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "dask.md").read_text(encoding="utf-8")
+    programs = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(programs, "dask.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"^print\(.*\)  # (.*)$", programs, re.MULTILINE)
+    assert len(list((tmp_path / "scores").glob("*.parquet"))) == 6
+    assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")

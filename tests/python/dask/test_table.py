@@ -147,7 +147,8 @@ def test_values_and_types_are_those_of_the_frame(frame, sizes):
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes)[:24])
-def test_the_first_row_of_each_partition_is_known_after_the_first_pass(frame, sizes):
+def test_the_first_row_of_each_partition_is_known_after_the_first_pass(frame, sizes, monkeypatch):
+    monkeypatch.setattr("isoxide.dask._engine._MAX_TOGETHER", 1)
     starts = (np.cumsum(sizes) - sizes).tolist()
     table = DaskEngine(partitioned(frame, *sizes))
     assert [partition[:2] for partition in rows(table, "int8")] == [(number, None) for number in range(len(sizes))]
@@ -156,6 +157,26 @@ def test_the_first_row_of_each_partition_is_known_after_the_first_pass(frame, si
     counted = DaskEngine(partitioned(frame, *sizes))
     assert counted.count() == N
     assert [partition[:2] for partition in rows(counted, "flags", "int8")] == list(enumerate(starts))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "max_rows", "expected"),
+    [
+        ((1,) * N, 2**16, [(0, 0), (32, 32)]),
+        ((1,) * N, 25, [(0, 0), (25, 25), (50, 50)]),
+        ((30, 0, 1, 0, 29, 0), 30, [(0, 0), (2, 30)]),
+        ((0, 0, 7, 0, 50, 3, 0), 10, [(0, 0), (4, 7), (5, 57)]),
+        ((20, 20, 20), 39, [(0, 0), (1, 20), (2, 40)]),
+    ],
+    ids=["many", "rows", "until full", "large one alone", "no two"],
+)
+def test_small_partitions_are_read_together_once_their_lengths_are_known(frame, sizes, max_rows, expected, monkeypatch):
+    monkeypatch.setattr("isoxide.dask._engine._MAX_ROWS_TOGETHER", max_rows)
+    table = DaskEngine(partitioned(frame, *sizes))
+    assert len(rows(table, "int8")) == len(sizes)
+    assert [task[:2] for task in rows(table, "int8")] == expected
+    assert read(table, "int8")["int8"].to_pylist() == frame["int8"].tolist()
+    assert table.count() == N
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes)[:24])

@@ -45,39 +45,56 @@ def stop_spark():
 
 @contextlib.contextmanager
 def spark_session(folder, master, **settings):
-    """Start a session in a new JVM, which looks up no host name and writes into `folder` only."""
-    stop_spark()
+    """Start a session in a new JVM, which looks up no host name and writes into `folder` only; stop it at the end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        # Let the workers import the same package as this process.
-        home = str(pathlib.Path(isoxide.__file__).parents[1])
-        paths = os.pathsep.join(
-            dict.fromkeys([home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-        )
-        patch.setenv("PYTHONPATH", paths)
-        # Sort the keys of small tables in several ranges too.
-        patch.setattr("isoxide.spark._engine._KEYS_PER_RANGE", 100)
-        builder = SparkSession.builder.master(master).appName("isoxide")
-        for name, value in {
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.extraJavaOptions": QUICK,
-            "spark.driver.memory": "1g",
-            "spark.executor.extraJavaOptions": QUICK,
-            "spark.executorEnv.PYTHONPATH": paths,
-            "spark.local.dir": str(folder),
-            "spark.sql.shuffle.partitions": "4",
-            "spark.sql.warehouse.dir": str(folder / "warehouse"),
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            **settings,
-        }.items():
-            builder = builder.config(name, value)
+        sort_in_ranges(patch)
         try:
-            yield builder.getOrCreate()
+            yield start_spark(patch, folder, master, **settings)
         finally:
             stop_spark()
+
+
+def shared_session(folder):
+    """Return the session of two cores of this process; start it if there is none, or if a test stopped it."""
+    session = SparkSession.getActiveSession()
+    if session is not None and session.sparkContext.master == "local[2]" and session.sparkContext._jsc is not None:
+        return session
+    # The variables are read when the JVM starts.
+    with pytest.MonkeyPatch.context() as patch:
+        return start_spark(patch, folder, "local[2]")
+
+
+def sort_in_ranges(patch):
+    """Sort the keys of small tables in several ranges too."""
+    patch.setattr("isoxide.spark._engine._KEYS_PER_RANGE", 100)
+
+
+def start_spark(patch, folder, master, **settings):
+    """Stop the session of this process, and start another one in a new JVM with variables that `patch` sets."""
+    stop_spark()
+    patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    patch.setenv("PYSPARK_PYTHON", sys.executable)
+    # Let the workers import the same package as this process.
+    home = str(pathlib.Path(isoxide.__file__).parents[1])
+    paths = os.pathsep.join(dict.fromkeys([home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+    patch.setenv("PYTHONPATH", paths)
+    builder = SparkSession.builder.master(master).appName("isoxide")
+    for name, value in {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.extraJavaOptions": QUICK,
+        "spark.driver.memory": "1g",
+        "spark.executor.extraJavaOptions": QUICK,
+        "spark.executorEnv.PYTHONPATH": paths,
+        "spark.local.dir": str(folder),
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        **settings,
+    }.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
 
 
 def actor_days(seed, n_rows=3_000, flag=np.bool_):

@@ -7,7 +7,7 @@ import pytest
 from isoxide import IsolationForest, rank_features, ueba
 from isoxide._partitioned import detect
 from isoxide._partitioned.profile import ProfiledTable
-from list_engine import arrow, partitioned
+from list_engine import ListEngine, ListTable, arrow, partitioned
 from partition_findings import NAMES, actor_days, assert_same_findings
 
 pytestmark = [
@@ -68,6 +68,31 @@ def test_a_column_with_another_role_is_the_group_as_in_memory(frame, seed, group
     ranks = partitioned(arrow(frame), 3, seed).rank_features(rows, features=features, groups=groups)
     expected = rank_features(rows, frame, features=features, groups=groups)
     np.testing.assert_array_equal(ranks.percentiles, expected.percentiles)
+
+
+class CountingEngine(ListEngine):
+    """Engine that counts its passes over the rows, and on which `key` can be set, as on Spark."""
+
+    n_passes = 0
+
+    def aggregate(self, aggregator):
+        self.n_passes += 1
+        return super().aggregate(aggregator)
+
+
+@pytest.mark.parametrize(("has_key", "n_passes"), [(False, 3), (True, 4)], ids=["row numbers", "key"])
+def test_the_table_is_read_few_times_on_a_cluster(frame, seed, has_key, n_passes):
+    """If the engine has no row numbers, one more pass fetches the rows that trees draw and those of the families."""
+    frame = frame.drop_duplicates(["actor", "day"]).reset_index(drop=True)
+    table = arrow(frame)
+    for options in ({"contamination": 0.02}, {"top": 5}, {"contamination": 0.02, "groups": "group"}):
+        engine = CountingEngine([table.slice(start, 900) for start in range(0, len(frame), 900)], seed)
+        if has_key:
+            engine.key = ("id",)
+        expected = ueba.detect(ueba.read_table(frame, **NAMES), **options)
+        actual = ListTable(engine).detect(**NAMES, **options)
+        assert engine.n_passes == n_passes
+        assert_same_findings(actual, expected) if not has_key else len(actual) == len(expected)
 
 
 def test_a_fitted_forest_is_used_as_it_is(frame, seed):

@@ -17,9 +17,10 @@ from sklearn.exceptions import NotFittedError
 import isoxide
 import isoxide.spark
 import isoxide.ueba
+from enron_runs import mail
 from isoxide import IsolationForest
 from spark_results import assert_same_findings, assert_same_forest, assert_scored, in_memory
-from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled, spark_session
+from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -29,12 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    with spark_session(tmp_path_factory.mktemp("spark"), "local[2]") as session:
-        yield session
 
 
 @pytest.mark.parametrize(
@@ -184,6 +179,24 @@ def test_findings_equal_those_of_memory(spark, seed, n_partitions, options):
     )
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     assert_same_findings(findings, isoxide.ueba.detect(table, **options))
+
+
+@pytest.mark.slow
+def test_bands_of_similar_size_equal_those_of_memory(spark):
+    rows = pa.Table.from_pandas(mail(), preserve_index=False)
+    names, options = {"entity": "actor", "time": "day"}, {"groups": "size"}
+    table = isoxide.spark.table(shuffled(spark, rows, 0, 7))
+    findings = table.detect(**names, contamination=0.003, **options)
+    read = isoxide.ueba.read_table(rows.to_pandas(), **names)
+    expected = isoxide.ueba.detect(read, contamination=0.003, **options)
+    assert len(expected) > 20
+    assert findings.size_bands == expected.size_bands
+    assert len(findings.size_bands.edges) > 1
+    assert_same_findings(findings, expected)
+    assert findings.frame["rank_among"].tolist() == expected.frame["rank_among"].tolist()
+    options["n_estimators"] = 20
+    ours = table.fit_model(**names, contamination=0.003, **options)
+    assert ours.id == isoxide.ueba.Model.fit(read, contamination=0.003, **options).id
 
 
 @pytest.mark.parametrize("n_partitions", [1, 5])

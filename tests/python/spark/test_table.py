@@ -29,15 +29,7 @@ from spark_tables import (
     assert_same_table,
     cached,
     shuffled,
-    spark_session,
 )
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    with spark_session(tmp_path_factory.mktemp("spark"), "local[2]") as session:
-        yield session
-
 
 # The ignored warnings are Spark's own: it uses pandas in mapInArrow, and closes sockets to its JVM only at the end.
 pytestmark = [

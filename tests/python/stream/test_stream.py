@@ -603,49 +603,101 @@ def record_reads(monkeypatch):
     return read
 
 
+READS = [
+    ("contamination", lambda f: f, {"contamination": 0.02}, 3),
+    ("nothing", lambda f: f, {}, 3),
+    ("threshold", lambda f: f, {"threshold": -0.05}, 3),
+    ("anomaly threshold", lambda f: f, {"anomaly_threshold": 0.6}, 3),
+    ("top", lambda f: f, {"top": 9}, 3),
+    ("alerts", lambda f: f, {"alerts_per_month": 9}, 3),
+    ("no explanation", lambda f: f, {"explain": False}, 3),
+    ("groups", lambda f: f, {"contamination": 0.02, "groups": "actor"}, 3),
+    ("small groups", lambda f: f, {"contamination": 0.02, "groups": "actor", "min_group": 500}, 4),
+    ("size", lambda f: f.assign(x=f["x"] * 5 + 1), {"contamination": 0.02, "groups": "size", "min_group": 100}, 4),
+    ("fitted forest", lambda f: f, {"forest": True}, 3),
+    ("times", lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 3),
+    ("zones", lambda f: f.assign(day=f["day"].where(f.index % 2 == 0, f["day"] + "T01:00:00Z")), {"top": 9}, 4),
+    ("shared keys", lambda f: pd.concat([f, f.iloc[:3].assign(x=50)]), {"contamination": 0.02}, 4),
+    ("duplicates", lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 5),
+    ("empty column", lambda f: f.assign(empty=np.nan), {"contamination": 0.02}, 3),
+]
+
+
 @pytest.mark.parametrize(
-    ("change", "options", "passes"),
-    [
-        (lambda f: f, {"contamination": 0.02}, 9),
-        (lambda f: f, {}, 9),
-        (lambda f: f, {"threshold": -0.05}, 9),
-        (lambda f: f, {"explain": False}, 8),
-        (lambda f: f, {"contamination": 0.02, "groups": "actor"}, 9),
-        (lambda f: f, {"forest": True}, 8),
-        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 8),
-        (lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 10),
-    ],
-    ids=["contamination", "nothing", "threshold", "no explanation", "groups", "fitted forest", "times", "duplicates"],
+    ("change", "options", "n_reads"), [case[1:] for case in READS], ids=[case[0] for case in READS]
 )
-def test_detect_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, passes):
+def test_detect_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, n_reads):
     frame = thirty_days(seed)
     change(frame).to_parquet(tmp_path / "t.parquet", index=False)
+    forest = IsolationForest(contamination=0.02, random_state=0, max_features=0.5)
     if "forest" in options:
-        options = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
+        options = {"forest": forest.fit(frame[["x", "y"]]) if options["forest"] else forest}
     read = record_reads(monkeypatch)
-    stream.open(tmp_path / "t.parquet").detect(entity="actor", time="day", **options)
-    assert len(read) == passes
-    if passes == 9 and "groups" not in options:
-        assert sum(set(columns) <= {"actor", "day"} for columns in read) == 2
+    scored = []
+    score = IsolationForest._score
+    monkeypatch.setattr(IsolationForest, "_score", lambda *given: scored.append(given[2].n_samples) or score(*given))
+    stream.open(tmp_path / "t.parquet", batch_rows=400).detect(entity="actor", time="day", **options)
+    assert len(read) == n_reads
+    # Each row is scored once.
+    assert sum(scored) == len(change(frame))
     documented = " ".join(stream.StreamTable.detect.__doc__.split())
-    assert "read nine times, two of them for entity and time only. If times are not text, one of these" in documented
+    assert (
+        "The table is read three times: for its profile and the rows that trees draw, for the scores, and" in documented
+    )
+
+
+def test_anomalies_that_are_too_many_to_keep_take_one_more_read(tmp_path, seed, monkeypatch):
+    thirty_days(seed).to_parquet(tmp_path / "t.parquet", index=False)
+    table = stream.open(tmp_path / "t.parquet", batch_rows=100)
+    for options in ({"contamination": 0.05}, {"threshold": -0.02}, {}):
+        expected = table.detect(entity="actor", time="day", **options)
+        assert len(expected) > 5
+        with monkeypatch.context() as patched:
+            patched.setattr("isoxide._partitioned.detect.MAX_KEPT_CELLS", 20)
+            read = record_reads(patched)
+            assert_same_findings(table.detect(entity="actor", time="day", **options), expected)
+            assert len(read) == 4
+
+
+def test_columns_that_may_not_have_nulls_are_read_like_others(seed):
+    table = pa.Table.from_pandas(thirty_days(seed), preserve_index=False)
+    table = pa.concat_tables([table, table.slice(7, 2)])
+    schema = pa.schema(
+        [pa.field(field.name, field.type, nullable=False, metadata={"a": "b"}) for field in table.schema]
+    )
+    expected = stream.open(table).detect(**NAMES, contamination=0.02)
+    assert_same_findings(stream.open(table.cast(schema)).detect(**NAMES, contamination=0.02), expected)
+
+
+@pytest.mark.parametrize("max_coded", [2**18, 20, 0])
+def test_first_days_and_keys_are_the_same_with_and_without_codes_of_entities(tmp_path, seed, monkeypatch, max_coded):
+    frame = thirty_days(seed)
+    frame.loc[frame.index % 50 == 7, "actor"] = None
+    frame = pd.concat([frame, frame.iloc[:5]]).sample(frac=1, random_state=seed % 2**31)
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    expected = ueba.detect(ueba.read_table(tmp_path / "t.parquet", **NAMES), contamination=0.05)
+    monkeypatch.setattr("isoxide._frames.entities.MAX_CODED", max_coded)
+    actual = stream.open(tmp_path / "t.parquet", batch_rows=70).detect(**NAMES, contamination=0.05)
+    assert_same_findings(actual, expected)
 
 
 @pytest.mark.parametrize(
-    ("change", "options", "passes"),
+    ("change", "options"),
     [
-        (lambda f: f, {"threshold": 0.7}, 7),
-        (lambda f: f, {"contamination": 0.02}, 8),
-        (lambda f: f, {"alerts_per_month": 5}, 8),
-        (lambda f: f, {"threshold": 0.7, "groups": "actor"}, 7),
-        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"threshold": 0.7}, 6),
+        (lambda f: f, {"threshold": 0.7}),
+        (lambda f: f, {"contamination": 0.02}),
+        (lambda f: f, {"alerts_per_month": 5}),
+        (lambda f: f, {"threshold": 0.7, "groups": "actor"}),
+        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"threshold": 0.7}),
     ],
     ids=["threshold", "contamination", "alerts", "groups", "times"],
 )
-def test_fit_model_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options, passes):
+def test_fit_model_reads_the_table_as_often_as_documented(tmp_path, seed, monkeypatch, change, options):
     change(thirty_days(seed)).to_parquet(tmp_path / "t.parquet", index=False)
     read = record_reads(monkeypatch)
     stream.open(tmp_path / "t.parquet").fit_model(entity="actor", time="day", **options)
-    assert len(read) == passes
+    assert len(read) == 3
     documented = " ".join(stream.StreamTable.fit_model.__doc__.split())
-    assert "read seven times, three of them for entity and time (and group) only, and once more if" in documented
+    assert (
+        "The table is read three times: for its profile and the rows that trees draw, for the keys (and" in documented
+    )
