@@ -274,7 +274,7 @@ class _IsolationForestParams(HasFeaturesCol, HasInputCols, HasPredictionCol):
 class IsolationForest(
     Estimator["IsolationForestModel"], _IsolationForestParams, MLReadable["IsolationForest"], MLWritable
 ):
-    """Estimator of Spark ML that fits an isolation forest, bit-identical to the forest of the same rows in memory.
+    """Fit an isolation forest in Spark ML, bit-identical to the forest of the same rows in memory.
 
     Features are a column of vectors (`featuresCol`, as from ``VectorAssembler``) or columns of numbers (`inputCols`).
     The model adds two columns: the anomaly score, in [0, 1] and high for anomalies, and the label, 1.0 for anomalies
@@ -550,7 +550,7 @@ bootstrap, randomSeed, orderBy, handleInvalid : object
 
 
 class IsolationForestModel(Model, _IsolationForestParams, MLReadable["IsolationForestModel"], MLWritable):
-    """Model of Spark ML that adds the anomaly score and the label of each row.
+    """Add the anomaly score and the label of each row in Spark ML.
 
     `IsolationForest` fits it, and a forest of `isoxide.IsolationForest` becomes one too. It scores DataFrames and
     streams in Spark's workers, with the results of the forest in memory.
