@@ -214,7 +214,7 @@ signature is not a Shapley value: it is the mean change of the path length at th
 ## Ranks
 
 isoxide and NumPy rank the same array, in the order that the row names; scipy, polars and pandas get contiguous columns.
-Where a row names no order, the array is row-major, and NumPy too gets contiguous columns. scipy is timed on 4 columns
+If a row names no order, the array is row-major, and NumPy too gets contiguous columns. scipy is timed on 4 columns
 and 20 of the rows, and pandas on 4 columns; both are scaled up. The rival of `RankReference` sorts all columns.
 
 {_ratios(ranks, _RANKERS)}

@@ -48,7 +48,7 @@ class _DataFile:
     kept: np.ndarray[Any, np.dtype[np.bool_]] | None
 
 
-def open_delta(place: Path | Location, roles: ChooseRoles) -> DeltaSource:
+def open_delta(location: Path | Location, roles: ChooseRoles) -> DeltaSource:
     """Open the newest version of the Delta table in a folder.
 
     Raises
@@ -58,16 +58,16 @@ def open_delta(place: Path | Location, roles: ChooseRoles) -> DeltaSource:
     ValueError
         If the table cannot be opened.
     """
-    deltalake = import_optional("deltalake", f"{place} is a Delta table, which", "'isoxide[lakes]'")
-    url = plain_url(place, "deltalake")
+    deltalake = import_optional("deltalake", f"{location} is a Delta table, which", "'isoxide[lakes]'")
+    url = plain_url(location, "deltalake")
     try:
         table = deltalake.DeltaTable(url)
     except Exception as error:
         # Errors of a store and of a damaged log have classes of their own.
-        name = f"the Delta table {place}"
-        told = store_error(name, error, "opened") if isinstance(place, Location) else None
+        name = f"the Delta table {location}"
+        told = store_error(name, error, "opened") if isinstance(location, Location) else None
         raise told or ValueError(f"{name} cannot be opened: {error_line(error)}") from error
-    return DeltaSource(table, roles, str(place))
+    return DeltaSource(table, roles, str(location))
 
 
 class DeltaSource(LakeSource):
@@ -79,7 +79,7 @@ class DeltaSource(LakeSource):
         Table to read. Nothing of it is used later, so that it may be updated.
     roles : callable
         Function that checks the names of the columns.
-    place : str, optional
+    location : str, optional
         Path or URL of the table in messages. By default it is the one that the table has.
 
     Raises
@@ -88,11 +88,11 @@ class DeltaSource(LakeSource):
         If the table needs a feature that is not supported, or its log cannot be read.
     """
 
-    def __init__(self, table: Any, roles: ChooseRoles, place: str | None = None) -> None:
+    def __init__(self, table: Any, roles: ChooseRoles, location: str | None = None) -> None:
         uri = str(table.table_uri).rstrip("/")
         self._root = Path(url2pathname(urlsplit(uri).path)) if uri.startswith("file://") else None
-        self._place = place or str(self._root or without_secrets(uri))
-        self.table_name = f"the Delta table {self._place}"
+        self._location = location or str(self._root or without_secrets(uri))
+        self.table_name = f"the Delta table {self._location}"
         self.version = f"version {table.version()}"
         try:
             metadata, protocol = table.metadata(), table.protocol()
@@ -187,7 +187,7 @@ class DeltaSource(LakeSource):
             return open_input(self._root / _local_path(file.path))
         if "://" in file.path:
             raise ValueError(f"{self.name} has a file outside its folder, {file.path}, which is not read")
-        return RemoteFile(Location(f"{self._place}/{file.path}", self._filesystem, file.path))
+        return RemoteFile(Location(f"{self._location}/{file.path}", self._filesystem, file.path))
 
     def _rows_per_file(self) -> list[int]:
         """Return the number of rows of each file, without the deleted ones."""

@@ -30,8 +30,8 @@ __all__ = [
     "decompressed",
     "file_format",
     "is_folder",
+    "location_of",
     "open_input",
-    "place_of",
     "spool",
 ]
 
@@ -73,7 +73,7 @@ _BLOCK = 1 << 20
 _SAMPLED_PARTS, _SAMPLED_BYTES = 16, 4096
 
 
-def place_of(path: Any, filesystem: Any = None) -> Path | Location:
+def location_of(path: Any, filesystem: Any = None) -> Path | Location:
     """Return a local path with ``~`` replaced by the home directory, or the location of a URL."""
     location = located(path, filesystem)
     return location if isinstance(location, Location) else location.expanduser()
@@ -81,7 +81,7 @@ def place_of(path: Any, filesystem: Any = None) -> Path | Location:
 
 def is_folder(path: Any) -> bool:
     """Return whether a path, URL or location is a folder; ``-`` is none."""
-    return str(path) != "-" and place_of(path).is_dir()
+    return str(path) != "-" and location_of(path).is_dir()
 
 
 def spool(file: Any, name: str) -> InputFile:
@@ -120,7 +120,7 @@ def open_input(path: Any, filesystem: Any = None) -> InputFile:
     """
     if str(path) == "-":
         return _standard_input()
-    path = place_of(path, filesystem)
+    path = location_of(path, filesystem)
     if isinstance(path, Location):
         return RemoteFile(path)
     try:

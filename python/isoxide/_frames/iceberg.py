@@ -27,7 +27,7 @@ __all__ = ["IcebergSource", "open_iceberg", "open_iceberg_metadata"]
 _VERSION_HINT = "version-hint.text"
 
 
-def open_iceberg(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
+def open_iceberg(location: Path | Location, roles: ChooseRoles) -> IcebergSource:
     """Open the Iceberg table in a folder at the version that its hint names.
 
     Raises
@@ -38,30 +38,32 @@ def open_iceberg(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
         If the folder has no hint: then only the table's catalog knows the newest version, since the metadata of a
         change that failed stays in the folder too.
     """
-    if not (place / ICEBERG_METADATA / _VERSION_HINT).exists():
+    if not (location / ICEBERG_METADATA / _VERSION_HINT).exists():
         raise ValueError(
-            f"{place} is an Iceberg table whose newest version only its catalog knows; give the table that "
+            f"{location} is an Iceberg table whose newest version only its catalog knows; give the table that "
             f"pyiceberg.catalog.load_catalog(...).load_table(...) returns, or the path of one of the files "
             f"{ICEBERG_METADATA}/*{METADATA_SUFFIX}"
         )
-    return _open_static(place, roles)
+    return _open_static(location, roles)
 
 
-def open_iceberg_metadata(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
+def open_iceberg_metadata(location: Path | Location, roles: ChooseRoles) -> IcebergSource:
     """Open an Iceberg table at the version that a file ``*.metadata.json`` describes."""
-    return _open_static(place, roles)
+    return _open_static(location, roles)
 
 
-def _open_static(place: Path | Location, roles: ChooseRoles) -> IcebergSource:
-    module = import_optional("pyiceberg.table", f"{place} is an Iceberg table, which", "'isoxide[lakes]'")
-    url = plain_url(place, "pyiceberg")
+def _open_static(location: Path | Location, roles: ChooseRoles) -> IcebergSource:
+    module = import_optional("pyiceberg.table", f"{location} is an Iceberg table, which", "'isoxide[lakes]'")
+    url = plain_url(location, "pyiceberg")
     try:
         table = module.StaticTable.from_metadata(url)
     except FileNotFoundError:
-        raise FileNotFoundError(f"the Iceberg table {place} cannot be opened: a file of its metadata is gone") from None
+        raise FileNotFoundError(
+            f"the Iceberg table {location} cannot be opened: a file of its metadata is gone"
+        ) from None
     except Exception as error:
-        raise ValueError(f"the Iceberg table {place} cannot be opened: {error_line(error)}") from error
-    return IcebergSource(table, roles, str(place))
+        raise ValueError(f"the Iceberg table {location} cannot be opened: {error_line(error)}") from error
+    return IcebergSource(table, roles, str(location))
 
 
 class IcebergSource(LakeSource):
@@ -73,7 +75,7 @@ class IcebergSource(LakeSource):
         Table or scan to read. A scan keeps its filter, columns and limit.
     roles : callable
         Function that checks the names of the columns.
-    place : str, optional
+    location : str, optional
         Path or URL of the table in messages. By default it is its name in the catalog, or its location.
 
     Raises
@@ -82,14 +84,14 @@ class IcebergSource(LakeSource):
         If the table has deletes by value or anything else that `pyiceberg` does not read.
     """
 
-    def __init__(self, source: Any, roles: ChooseRoles, place: str | None = None) -> None:
+    def __init__(self, source: Any, roles: ChooseRoles, location: str | None = None) -> None:
         is_scan = hasattr(source, "plan_files")
         scan = source if is_scan else source.scan()
         identifier = getattr(scan, "table_identifier", None) if is_scan else source.name()
         metadata = scan.table_metadata
-        if place is None and (identifier is None or identifier[0] == "static-table"):
-            place = without_secrets(str(metadata.location)).removeprefix("file://")
-        self.table_name = f"the Iceberg table {place or '.'.join(identifier or ())}"
+        if location is None and (identifier is None or identifier[0] == "static-table"):
+            location = without_secrets(str(metadata.location)).removeprefix("file://")
+        self.table_name = f"the Iceberg table {location or '.'.join(identifier or ())}"
         snapshot = scan.snapshot()
         self.version = "no snapshot" if snapshot is None else f"snapshot {snapshot.snapshot_id}"
         self._describe(None if snapshot is None else _time_of(snapshot))

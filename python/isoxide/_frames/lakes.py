@@ -4,7 +4,7 @@ The folder of such a table holds Parquet files, but a log or metadata says which
 removed and of rewritten rows stay in the folder, so it must never be read as a folder of files.
 
     refuse_lakes(listed)    a folder with such tables below it, or inside one, is refused with the folder to give
-    find_lake(place)        the table that a folder or a file is part of
+    find_lake(location)     the table that a folder or a file is part of
     LakeSource              what both formats share: a version, files in the order of their paths, and messages
 """
 
@@ -30,12 +30,12 @@ _DELTA_LOG, _HUDI = "_delta_log", ".hoodie"
 ICEBERG_METADATA, METADATA_SUFFIX = "metadata", ".metadata.json"
 
 
-def find_lake(place: Path | Location, known: dict[Any, Any] | None = None) -> tuple[str, Any] | None:
-    """Return the format and the folder of the table that a place is, or that it is part of.
+def find_lake(location: Path | Location, known: dict[Any, Any] | None = None) -> tuple[str, Any] | None:
+    """Return the format and the folder of the table that a location is, or that it is part of.
 
     Parameters
     ----------
-    place : Path or Location
+    location : Path or Location
         File or folder.
     known : dict, optional
         Results for the folders of other files, which are used and added to.
@@ -43,16 +43,16 @@ def find_lake(place: Path | Location, known: dict[Any, Any] | None = None) -> tu
     Returns
     -------
     format : str
-        ``"Delta"``, ``"Iceberg"`` or ``"Hudi"``. Instead of both there is None if the place is no part of a table.
+        ``"Delta"``, ``"Iceberg"`` or ``"Hudi"``. Instead of both there is None if the location is no part of a table.
     folder : Path or Location
-        Folder of the table, which is `place` itself or one of its parents.
+        Folder of the table, which is `location` itself or one of its parents.
     """
-    if isinstance(place, Location):
-        return _find_remote(place)
-    own = _format_of(place)
+    if isinstance(location, Location):
+        return _find_remote(location)
+    own = _format_of(location)
     if own is not None:
-        return own, place
-    parent = place.absolute().parent
+        return own, location
+    parent = location.absolute().parent
     known = {} if known is None else known
     if parent not in known:
         folders = [parent, *parent.parents]
@@ -70,12 +70,12 @@ def _format_of(folder: Path) -> str | None:
     return "Iceberg" if metadata.is_dir() and any(metadata.glob(f"*{METADATA_SUFFIX}")) else None
 
 
-def _find_remote(place: Location) -> tuple[str, Any] | None:
-    if (own := _first_remote([place])) is not None:
+def _find_remote(location: Location) -> tuple[str, Any] | None:
+    if (own := _first_remote([location])) is not None:
         return own
     # The first part of a path in an object store is the bucket.
-    parts = PurePosixPath(place.path).parts
-    parents = [_up(place, len(parts) - n) for n in range(len(parts) - 1, 0, -1)]
+    parts = PurePosixPath(location.path).parts
+    parents = [_up(location, len(parts) - n) for n in range(len(parts) - 1, 0, -1)]
     # Access may be granted to the folder only.
     with suppress(OSError):
         return _first_remote(parents)
@@ -101,10 +101,10 @@ def _first_remote(folders: list[Location]) -> tuple[str, Any] | None:
     return None
 
 
-def _up(place: Location, n_levels: int) -> Location:
-    """Return the folder some levels above a place."""
-    path = str(PurePosixPath(*PurePosixPath(place.path).parts[:-n_levels]))
-    return replace(place, name=place.name.rstrip("/").rsplit("/", n_levels)[0], path=path)
+def _up(location: Location, n_levels: int) -> Location:
+    """Return the folder some levels above a location."""
+    path = str(PurePosixPath(*PurePosixPath(location.path).parts[:-n_levels]))
+    return replace(location, name=location.name.rstrip("/").rsplit("/", n_levels)[0], path=path)
 
 
 def refuse_lakes(folder: Any, listed: Iterable[tuple[str, ...]]) -> None:
@@ -139,22 +139,22 @@ def refuse_lakes(folder: Any, listed: Iterable[tuple[str, ...]]) -> None:
                 )
 
 
-def plain_url(place: Path | Location, package: str) -> str:
-    """Return the path or URL by which a library opens a table, and refuse a place that a URL alone does not name.
+def plain_url(location: Path | Location, package: str) -> str:
+    """Return the path or URL by which a library opens a table, and refuse a location that a URL alone does not name.
 
     Raises
     ------
     ValueError
-        If the place is in a file system that was given, or its URL has credentials or options.
+        If the location is in a file system that was given, or its URL has credentials or options.
     """
-    if isinstance(place, Path):
-        return str(place.absolute())
-    if place.is_named_by_url:
-        return place.name
+    if isinstance(location, Path):
+        return str(location.absolute())
+    if location.is_named_by_url:
+        return location.name
     opener = "deltalake.DeltaTable(url, storage_options=...)" if package == "deltalake" else "its pyiceberg catalog"
     raise ValueError(
-        f"{place} is a table of a lake, which {package} opens without filesystem= and the options of the URL; open it "
-        f"with {opener}, and give the table"
+        f"{location} is a table of a lake, which {package} opens without filesystem= and the options of the URL; open "
+        f"it with {opener}, and give the table"
     )
 
 

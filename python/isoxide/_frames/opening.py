@@ -152,13 +152,13 @@ def _path_source(path: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         return lake
     if not files.is_folder(path):
         return _file_source(files.open_input(path), options, roles)
-    return _files_source(_inputs(path), str(files.place_of(path)), options, roles)
+    return _files_source(_inputs(path), str(files.location_of(path)), options, roles)
 
 
 def reopenable(path: Any, filesystem: Any = None, *, is_alone: bool = True, known: dict[Any, Any] | None = None) -> Any:
     """Return a path in a form that can be opened for each pass, and has the same rows each time.
 
-    A folder of files stays a place, and the table of a lake becomes a source that is pinned to its newest version.
+    A folder of files stays a location, and the table of a lake becomes a source that is pinned to its newest version.
     Other files are opened; standard input and pipes go to temporary files.
 
     Parameters
@@ -174,12 +174,12 @@ def reopenable(path: Any, filesystem: Any = None, *, is_alone: bool = True, know
     """
     if str(path) == "-":
         return files.open_input(path)
-    place = files.place_of(path, filesystem)
-    if (lake := _open_lake(place, _default_roles, known)) is not None:
+    location = files.location_of(path, filesystem)
+    if (lake := _open_lake(location, _default_roles, known)) is not None:
         if not is_alone:
             raise ValueError(f"{lake.name} is read alone, but other files are given too; give one of them")
         return lake
-    return place if files.is_folder(place) else files.open_input(place)
+    return location if files.is_folder(location) else files.open_input(location)
 
 
 def _open_lake(path: Any, roles: ChooseRoles, known: dict[Any, Any] | None = None) -> Source | None:
@@ -201,26 +201,26 @@ def _open_lake(path: Any, roles: ChooseRoles, known: dict[Any, Any] | None = Non
     """
     if str(path) == "-":
         return None
-    place = files.place_of(path)
-    if str(place).endswith(METADATA_SUFFIX):
-        return open_iceberg_metadata(place, roles)
+    location = files.location_of(path)
+    if str(location).endswith(METADATA_SUFFIX):
+        return open_iceberg_metadata(location, roles)
     # In a store each file would cost requests.
-    if isinstance(place, Location) and not place.is_dir():
+    if isinstance(location, Location) and not location.is_dir():
         return None
-    lake = find_lake(place, known)
+    lake = find_lake(location, known)
     if lake is None:
         return None
     format_name, folder = lake
-    if folder != place:
+    if folder != location:
         raise ValueError(
-            f"{place} belongs to the {format_name} table {folder}, and may hold rows that the table has removed; give "
-            "the table's folder"
+            f"{location} belongs to the {format_name} table {folder}, and may hold rows that the table has removed; "
+            "give the table's folder"
         )
     if format_name == "Delta":
-        return open_delta(place, roles)
+        return open_delta(location, roles)
     if format_name == "Iceberg":
-        return open_iceberg(place, roles)
-    raise ValueError(f"{place} is a {format_name} table, which is not read; write its rows to Parquet with Spark")
+        return open_iceberg(location, roles)
+    raise ValueError(f"{location} is a {format_name} table, which is not read; write its rows to Parquet with Spark")
 
 
 def files_of(path: Any) -> list[InputFile]:
@@ -234,7 +234,7 @@ def _inputs(path: Any) -> list[tuple[InputFile, Path | Location | None]]:
         return [(path, None)]
     if not files.is_folder(path):
         return [(files.open_input(path), None)]
-    folder = files.place_of(path)
+    folder = files.location_of(path)
     paths = table_files(folder)
     if not paths:
         raise FileNotFoundError(f"the folder {folder} has no files that can be read; give {files.READABLE_FILES}")
