@@ -97,7 +97,7 @@ def _ranking(kind: str, n: int, d: int, layout: str, queries: int) -> Work | Non
     rivals = ("isoxide", "scipy_array", "numpy") if kind == "rank" else ("isoxide", "numpy")
     task = "" if kind == "rank" else "RankReference"
     take = queries if kind == "rank" else None
-    return Work(0, task, kind, Data("plain", n, d), tuple(map(Contender, rivals)), layout, take=take, same_array=True)
+    return Work(0, task, kind, Data("plain", n, d), tuple(map(Contender, rivals)), layout, take=take)
 
 
 def _forests(content: str, contamination: str | float, n: int) -> tuple[str, ...]:

@@ -67,8 +67,6 @@ class Work:
     contamination: str | float = "auto"
     #: Number of rows that are scored or ranked; None for all rows of the table.
     take: int | None = None
-    #: Whether NumPy ranks the columns of the same array, whatever its order; other rivals get contiguous copies.
-    same_array: bool = False
 
     @property
     def title(self) -> str:
@@ -171,13 +169,10 @@ def _ranking(cores: int) -> list[Work]:
         # The other rivals run on one thread only.
         contenders = _RANKERS if threads == 1 else _named("isoxide", "polars")
         for row, take, data in ((13, 260, _MILLION), (14, 10_000, _MILLION), (14, 260, _HUNDRED_THOUSAND)):
-            options: dict[str, Any] = {"threads": threads, "rounds": 3, "take": take, "same_array": True}
+            options: dict[str, Any] = {"threads": threads, "rounds": 3, "take": take}
             works += [Work(row, f", {o} order", "rank", data, contenders, layout=o, **options) for o in "CF"]
     reference = _named("isoxide", "numpy")
-    works += [
-        Work(17, f"RankReference, {o} order", "reference", _MILLION, reference, layout=o, rounds=3, same_array=True)
-        for o in "CF"
-    ]
+    works += [Work(17, f"RankReference, {o} order", "reference", _MILLION, reference, layout=o, rounds=3) for o in "CF"]
     return works
 
 
@@ -225,7 +220,6 @@ def all_works(cores: int) -> list[Work]:
 def quick_works() -> list[Work]:
     """Return the works of `make bench-quick`: scikit-learn or scipy and the fastest rivals, on one thread."""
     table: dict[str, Any] = {"data": Data("plain", 100_000, 50), "rounds": 3, "seconds": 0.1}
-    shared = table | {"same_array": True}
     rivals = _NO_PYOD
     return [
         Work(1, "score, C order", "score", contenders=rivals, **table),
@@ -233,6 +227,6 @@ def quick_works() -> list[Work]:
         Work(7, "score", "score", contenders=rivals, take=1, **table),
         Work(9, "fit", "fit", contenders=rivals, **table),
         Work(10, "fit, contamination=0.1", "fit", contenders=_OURS_AND_SKLEARN, contamination=0.1, **table),
-        Work(13, ", C order", "rank", contenders=_named("isoxide", "scipy_array", "numpy"), take=260, **shared),
-        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), **shared),
+        Work(13, ", C order", "rank", contenders=_named("isoxide", "scipy_array", "numpy"), take=260, **table),
+        Work(17, "RankReference, C order", "reference", contenders=_named("isoxide", "numpy"), **table),
     ]

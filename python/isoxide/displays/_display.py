@@ -119,7 +119,7 @@ def _nearest(colors: list[Rgb], hue: float) -> Rgb | None:
         own, saturation, _ = colorsys.rgb_to_hsv(*color)
         return abs((own - hue + 0.5) % 1 - 0.5) if saturation >= MIN_SATURATION else 1.0
 
-    # Of two hues that are almost as near, the stronger colour is the one that is called by the name.
+    # If two hues are almost as near, the name belongs to the stronger colour.
     nearest = min(colors, key=lambda color: distance(color) - 0.1 * colorsys.rgb_to_hsv(*color)[1])
     return nearest if distance(nearest) <= MAX_DISTANCE else None
 

@@ -436,9 +436,9 @@ def test_deletes_by_position_are_applied(small, forest, tmp_path, monkeypatch):
 def test_a_folder_of_iceberg_is_opened_by_its_metadata_only(small, forest, tmp_path):
     table = iceberg_of_files(small, tmp_path, 2)
     folder = Path(table.metadata.location.removeprefix("file://"))
-    for place in (folder, str(folder)):
+    for location in (folder, str(folder)):
         with pytest.raises(ValueError, match=r"is an Iceberg table whose newest version only its catalog knows; give"):
-            stream.open(place)
+            stream.open(location)
     metadata = table.metadata_location.removeprefix("file://")
     table.delete("y > 4")
     assert stream.open(metadata).write_scores(forest, tmp_path / "scores.parquet") == 300
@@ -612,13 +612,15 @@ def test_the_command_reads_a_table_of_a_lake(small, forest, tmp_path, capsys):
 @pytest.mark.parametrize(("package", "version"), [("deltalake", "Delta"), ("pyiceberg", "Iceberg")])
 def test_a_missing_package_is_named_with_its_extra(package, version, small, tmp_path, monkeypatch):
     if package == "deltalake":
-        place = delta_of_files(small, tmp_path / "t", 1)
+        location = delta_of_files(small, tmp_path / "t", 1)
     else:
-        place = iceberg_of_files(small, tmp_path, 1).metadata_location.removeprefix("file://")
+        location = iceberg_of_files(small, tmp_path, 1).metadata_location.removeprefix("file://")
     for name in [name for name in sys.modules if name.split(".")[0] == package] + [package, "pyiceberg.table"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf"{place} is .* {version} table, which needs {package}: pip install 'iso"):
-        stream.open(place)
+    with pytest.raises(
+        ImportError, match=rf"{location} is .* {version} table, which needs {package}: pip install 'iso"
+    ):
+        stream.open(location)
 
 
 def test_a_moved_delta_table_is_the_same_table(small, forest, tmp_path):
